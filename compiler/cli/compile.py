@@ -1,0 +1,76 @@
+"""Write a program as source code of a target: to stdout, or to a file with `-o`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from compiler.cli.checkpoint import add_weights, load_weights, refuse_idle_options
+from compiler.cli.console import note
+from compiler.cli.options import add_program, load_program
+from compiler.cli.usage import usage_error
+from compiler.files import check_writable, write_atomic
+from compiler.to_torch.emit import emit
+from segdsl.diagnostics import Diagnostic
+from segdsl.ir import Graph
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_program(parser)
+    parser.add_argument("--target", choices=["torch"], required=True, help="what to write")
+    parser.add_argument("-o", "--output", metavar="OUT", help="the file to write (default: stdout)")
+    parser.add_argument("--flat", action="store_true", help="one class, blocks dissolved")
+    add_weights(parser, "check this checkpoint, and write it as OUT with the suffix .safetensors")
+
+
+def run(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
+    """Write the source, and beside it the weights if a checkpoint was given."""
+    refuse_idle_options(args)
+    to_file = args.output not in (None, "-")
+    if args.weights and not to_file:
+        raise usage_error("`--weights` needs `-o`: the weights are written beside the source")
+    if to_file:
+        _refuse_early(args)
+    graph = load_program(args)
+    source = emit(graph, flat=args.flat)
+    warnings = _write_weights(graph, args) if args.weights else ()
+    if to_file:
+        write_atomic(args.output, source)
+        note(f"wrote {args.output}")
+    else:
+        _print_source(source)
+    return warnings
+
+
+def _refuse_early(args: argparse.Namespace) -> None:
+    """Before any work: outputs that cannot be written, or that are an input."""
+    inputs = [name for name in (args.file, args.weights) if name]
+    check_writable(args.output, inputs=inputs)
+    if args.weights:
+        check_writable(_weights_file(args), inputs=[*inputs, args.output])
+        if _weights_file(args) == Path(args.output):
+            raise usage_error(f"`-o {args.output}` is where the weights go", "end it in .py")
+
+
+def _weights_file(args: argparse.Namespace) -> Path:
+    return Path(args.output).with_suffix(".safetensors")
+
+
+def _write_weights(graph: Graph, args: argparse.Namespace) -> tuple[Diagnostic, ...]:
+    loaded = load_weights(graph, args)
+    loaded.weights.to_safetensors(_weights_file(args))
+    note(f"wrote {_weights_file(args)}")
+    return loaded.report.warnings
+
+
+def _print_source(source: str) -> None:
+    """The bytes that `-o` would write, whatever the terminal's encoding."""
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None:
+        sys.stdout.write(source)
+    else:
+        sys.stdout.flush()
+        buffer.write(source.encode("utf-8"))
+        buffer.flush()

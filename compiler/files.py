@@ -1,0 +1,93 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from segdsl.diagnostics import Diagnostic, SegError, text_helps
+
+
+def write_atomic(path: str | Path, content: str | bytes) -> None:
+    """Write a file whole or not at all: a temporary file beside it, then a rename.
+
+    Text is written as UTF-8, its line ends as they are. An existing file keeps its permissions; a
+    symbolic link is followed: the link stays, its target changes.
+
+    Raises:
+        SegError: E0106, the path cannot be written; nothing is left behind.
+    """
+    target = Path(os.path.realpath(path))
+    check_writable(path)
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    try:
+        _replace(target, data)
+    except OSError as error:
+        raise SegError(_refused(path, error.strerror or str(error))) from error
+
+
+def _replace(target: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, _mode(target))
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _mode(target: Path) -> int:
+    """The permissions of the file that is replaced, or those that a new file gets here."""
+    if target.exists():
+        return stat.S_IMODE(target.stat().st_mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def check_writable(path: str | Path, *, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse, before any work is done, a path that must not or cannot become an output file.
+
+    `inputs` are files that are read: none of them may be overwritten.
+
+    Raises:
+        SegError: E0106, it is a folder, a device, one of the inputs, or its folder is missing.
+    """
+    reason = _reason(Path(path), inputs)
+    if reason:
+        raise SegError(_refused(path, reason))
+
+
+def _reason(path: Path, inputs: Iterable[str | Path]) -> str:
+    try:
+        if path.is_dir():
+            return "it is a folder"
+        if path.exists() and not path.is_file():
+            return "it is a device or a pipe, not a file"
+        if not Path(os.path.realpath(path)).parent.is_dir():
+            return f"there is no folder `{path.parent}`"
+        if any(Path(other).exists() and _same(path, other) for other in inputs):
+            return "it is the file that is read"
+    except (OSError, ValueError) as error:  # too long a name, a NUL, a folder without permission
+        return getattr(error, "strerror", None) or str(error)
+    return ""
+
+
+def _same(path: Path, other: str | Path) -> bool:
+    return path.exists() and os.path.samefile(path, other)
+
+
+def _refused(path: str | Path, reason: str) -> Diagnostic:
+    return Diagnostic(
+        "E0106",
+        f"`{path}` cannot be written: {reason}",
+        None,
+        helps=text_helps("name another file after `-o`"),
+    )

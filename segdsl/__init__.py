@@ -1,0 +1,19 @@
+"""segdsl: segmentation networks in a small text file, checked and compiled."""
+
+from __future__ import annotations
+
+from segdsl.diagnostics import Diagnostic, SegError
+from segdsl.ir import Graph
+from segdsl.program import check, load, parse
+
+__all__ = [  # noqa: RUF022: grouped by what they are for
+    # reading programs
+    "check",
+    "load",
+    "parse",
+    # what they become
+    "Graph",
+    # what is wrong with them
+    "Diagnostic",
+    "SegError",
+]

@@ -1,0 +1,343 @@
+"""Proving a net's sizes: every `where`, join, window and declared shape, for every accepted input.
+
+What cannot be proved is refused, with a size that fails and the condition that would be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import lcm
+
+from segdsl.analysis.sizes import (
+    Condition,
+    SizeSet,
+    Undecidable,
+    condition_of,
+    in_words,
+    solve,
+    where_text,
+)
+from segdsl.diagnostics import Diagnostic, Help, Label, text_helps
+from segdsl.elaborate.builder import Need
+from segdsl.elaborate.net import Elaboration
+from segdsl.elaborate.state import Claim
+from segdsl.infer import at_user
+from segdsl.ir import Graph, Node, Value
+from segdsl.ops.ports import Input
+from segdsl.source import Span
+from segdsl.symbolic import Size, ceil_div, evaluate, floor_div, symbols
+from segdsl.types import Everywhere, Feature
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """What is known of a net's sizes: accepted values by symbol, and what could not be proved."""
+
+    accepted: Mapping[str, SizeSet]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """One condition of an operator that fails at an allowed size."""
+
+    need: Need
+    symbol: str
+    size: int
+
+
+def prove(program: Elaboration) -> Acceptance:
+    """Solve the conditions of all operators and check every claim on the accepted sizes."""
+    found: list[Diagnostic] = []
+    accepted: dict[str, SizeSet] = {}
+    failures: list[_Failure] = []
+    needs = _by_symbol(program, found)
+    for symbol, where in _where(program.graph).items():
+        stated = [condition_of(n.requirement) for n in needs.get(symbol, [])]
+        try:
+            allowed = solve(symbol, where)
+            accepted[symbol] = solve(symbol, [*where, *stated])
+        except Undecidable as error:
+            found.append(_undecided(program.graph, str(error)))
+            continue
+        size = first_outside(allowed, accepted[symbol])
+        if allowed.empty:
+            found.append(_impossible(program.graph, symbol))
+        elif size is not None:
+            failures.append(_failure(needs[symbol], symbol, size))
+    found += _conflicts(program, failures, needs)
+    found += _claims(program, accepted)
+    return Acceptance(accepted, tuple(found))
+
+
+def _where(graph: Graph) -> dict[str, list[Condition]]:
+    """The author's conditions on each size symbol of the inputs."""
+    conditions: dict[str, list[Condition]] = {}
+    for name in graph.inputs:
+        op = graph[name].op
+        assert isinstance(op, Input)
+        for size in op.shape:
+            for symbol in symbols(size):
+                conditions.setdefault(symbol, [])
+    for name in graph.inputs:
+        op = graph[name].op
+        assert isinstance(op, Input)
+        for condition in map(condition_of, op.where):
+            for symbol in symbols(condition.left) | symbols(condition.right):
+                conditions.setdefault(symbol, []).append(condition)
+    return conditions
+
+
+def _by_symbol(program: Elaboration, found: list[Diagnostic]) -> dict[str, list[Need]]:
+    sorted_needs: dict[str, list[Need]] = {}
+    for need in program.needs:
+        names = symbols(need.requirement.left) | symbols(need.requirement.right)
+        if len(names) > 1:
+            r = need.requirement
+            message = f"{r.message}: {r.left} and {r.right} cannot be compared for every input size"
+            found.append(at_user(Diagnostic("E3015", message, _span(need)), need.scope))
+            continue
+        for name in names:
+            sorted_needs.setdefault(name, []).append(need)
+    return sorted_needs
+
+
+def first_outside(allowed: SizeSet, accepted: SizeSet) -> int | None:
+    """The smallest size of `allowed` that is not in `accepted`."""
+    reach = max(allowed.settled, accepted.settled) + lcm(allowed.modulus, accepted.modulus)
+    return next((n for n in range(1, reach + 1) if n in allowed and n not in accepted), None)
+
+
+def _failure(needs: Sequence[Need], symbol: str, size: int) -> _Failure:
+    values = {symbol: size}
+    need = next(n for n in needs if not condition_of(n.requirement).holds(values))
+    return _Failure(need, symbol, size)
+
+
+def _span(need: Need) -> Span:
+    return next((need.parts[p] for p in need.requirement.blame if p in need.parts and isinstance(p, str)), need.span)
+
+
+def _conflicts(
+    program: Elaboration, failures: Sequence[_Failure], needs: Mapping[str, Sequence[Need]]
+) -> Iterable[Diagnostic]:
+    """One diagnostic for the first conflict of each axis; equal ones on both axes are one."""
+    told: dict[tuple[str, str], list[_Failure]] = {}
+    for failure in failures:
+        key = (failure.need.node, failure.need.requirement.code)
+        told.setdefault(key, []).append(failure)
+    return [_conflict(program, group, needs) for group in told.values()]
+
+
+def _conflict(
+    program: Elaboration, group: Sequence[_Failure], needs: Mapping[str, Sequence[Need]]
+) -> Diagnostic:
+    first = group[0]
+    need, requirement = first.need, first.need.requirement
+    values = {first.symbol: first.size}
+    solved = {f.symbol: _right_sizes(program, f.symbol, needs[f.symbol]) for f in group}
+    others = " and ".join(f.symbol for f in group[1:])
+    notes = [_example(program, first), *_verdicts(first, solved, others)]
+    helps = _size_helps(program, group, solved)
+    if requirement.help:
+        helps = (*helps, *text_helps(requirement.help))
+    never = all(s is None or s.empty for s in solved.values())
+    message = requirement.message if not never else f"{requirement.message}, whatever the input size"
+    labels = _operand_labels(program, need)
+    diagnostic = Diagnostic(
+        requirement.code, message, _span(need), labels=labels, notes=tuple(notes), helps=helps
+    )
+    del values
+    return at_user(diagnostic, need.scope)
+
+
+def _right_sizes(program: Elaboration, symbol: str, needs: Sequence[Need]) -> SizeSet | None:
+    try:
+        return solve(symbol, [condition_of(n.requirement) for n in needs])
+    except Undecidable:
+        return None
+
+
+def _example(program: Elaboration, failure: _Failure) -> str:
+    """`for H = 300 the two sides are 37 and 36: the floor of 37/2 at `max_pool(2)`, line 22`."""
+    requirement = failure.need.requirement
+    values = {failure.symbol: failure.size}
+    left, right = evaluate(requirement.left, values), evaluate(requirement.right, values)
+    head = f"for {failure.symbol} = {failure.size}"
+    if requirement.kind == "at_least":
+        return f"{head} this would have size {left}"
+    if requirement.kind == "multiple":
+        return f"{head} the size is {left}, no multiple of {right}"
+    text = f"{head} the two sides are {left} and {right}"
+    culprit = _rounding(program, failure)
+    return f"{text}: {culprit}" if culprit else text
+
+
+def _rounding(program: Elaboration, failure: _Failure) -> str:
+    """The nearest operator before the join that lost a remainder at this size."""
+    graph, values = program.graph, {failure.symbol: failure.size}
+    pending = [v.node for v in graph.operands(failure.need.node)]
+    seen: set[str] = set()
+    while pending:
+        name = pending.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        node = graph[name]
+        inputs = [program.types[v] for v in graph.operands(name)]
+        for axis in (0, 1):
+            lost = _lost(node, inputs, axis, values)
+            if lost:
+                return f"{lost} at `{_shown(node)}`, line {node.span.line}"
+        pending.extend(v.node for v in graph.operands(name))
+    return ""
+
+
+def _lost(node: Node, inputs: Sequence[Feature], axis: int, values: Mapping[str, int]) -> str:
+    if not inputs or inputs[0].rank != 4 or not hasattr(node.op, "kernel"):
+        return ""
+    try:
+        window = node.op.window(0 if axis == 0 else 1)
+    except NotImplementedError:
+        return ""
+    size = inputs[0].shape[2 + axis]
+    if isinstance(window, Everywhere) or window.stride == 1 or symbols(size) != set(values):
+        return ""
+    free = evaluate(size, values) + window.before + window.after - window.extent
+    if free % window.stride == 0:
+        return ""
+    number = evaluate(size, values)
+    if window.before or window.after or window.extent != window.stride:
+        return f"stride {window.stride} rounds the size {number}"
+    return f"the floor of {number}/{window.stride}"
+
+
+def _shown(node: Node) -> str:
+    text = node.span.text.split("\n")[0].strip()
+    return text if text and len(text) <= 40 else node.op.name
+
+
+def _verdicts(first: _Failure, solved: Mapping[str, SizeSet | None], others: str) -> Iterable[str]:
+    right = solved[first.symbol]
+    if right is None or right.empty:
+        return
+    near = [n for n in right.nearest(first.size) if n != first.size]
+    choices = ", or ".join(_choice(n, first.size) for n in near)
+    also = f"; the same for {others}" if others else ""
+    yield f"this net accepts {right}; nearest to {first.size}: {choices}{also}"
+
+
+def _choice(size: int, wanted: int) -> str:
+    missing = size - wanted
+    return f"{size} (pad {missing // 2}+{missing - missing // 2})" if missing > 0 else str(size)
+
+
+def _size_helps(
+    program: Elaboration, group: Sequence[_Failure], solved: Mapping[str, SizeSet | None]
+) -> tuple[Help, ...]:
+    texts = [where_text(s) for f in group if (s := solved[f.symbol]) is not None and not s.empty]
+    conditions = [text for text in texts if text]
+    if not conditions:
+        return ()
+    name = program.graph.inputs[0]
+    shape = program.graph[name].parts.get("shape")
+    declared = shape.text if shape is not None else "…"
+    joined = ", ".join(conditions)
+    return text_helps(f"say so at the input:  input {name}: {declared} where {joined}")
+
+
+def _operand_labels(program: Elaboration, need: Need) -> tuple[Label, ...]:
+    operands = program.graph.operands(need.node)
+    return tuple(
+        Label(need.parts[slot], str(program.types[value]))
+        for slot, value in enumerate(operands)
+        if slot in need.parts and need.parts[slot] != _span(need)
+    )
+
+
+def _impossible(graph: Graph, symbol: str) -> Diagnostic:
+    node = graph[graph.inputs[0]]
+    return Diagnostic("E3013", f"no {symbol} meets the conditions of this input", node.span)
+
+
+def _undecided(graph: Graph, why: str) -> Diagnostic:
+    node = graph[graph.inputs[0]]
+    return Diagnostic("E3015", f"the accepted sizes cannot be computed: {why}", node.span)
+
+
+def _claims(program: Elaboration, accepted: Mapping[str, SizeSet]) -> Iterable[Diagnostic]:
+    for claim in program.claims:
+        for condition in conditions_of(claim):
+            problem = disproof(condition, accepted)
+            if problem is not None:
+                yield _claim_failure(claim, problem, accepted)
+                break
+
+
+def conditions_of(claim: Claim) -> Sequence[Condition]:
+    """What a claim says, as comparisons."""
+    if claim.condition is not None:
+        return [condition_of(claim.condition)]
+    if claim.relation == "equal":
+        return [Condition(claim.found, "==", claim.declared)]
+    return [
+        Condition(claim.found, ">=", floor_div(claim.declared, claim.divisor)),
+        Condition(claim.found, "<=", ceil_div(claim.declared, claim.divisor)),
+    ]
+
+
+def disproof(condition: Condition, accepted: Mapping[str, SizeSet]) -> dict[str, int] | str | None:
+    """An accepted size for which the condition is false; a sentence if it cannot be decided."""
+    names = symbols(condition.left) | symbols(condition.right)
+    if not names:
+        return None if condition.holds({}) else {}
+    if len(names) > 1:
+        return f"{condition.left} and {condition.right} depend on several sizes"
+    (name,) = names
+    if name not in accepted:
+        return None
+    try:
+        holds = solve(name, [condition])
+    except Undecidable as error:
+        return str(error)
+    size = first_outside(accepted[name], holds)
+    return None if size is None else {name: size}
+
+
+def _claim_failure(
+    claim: Claim, problem: dict[str, int] | str, accepted: Mapping[str, SizeSet]
+) -> Diagnostic:
+    if isinstance(problem, str):
+        note = f"it cannot be decided: {problem}"
+    elif not problem:
+        note = ""
+    else:
+        ((name, size),) = problem.items()
+        note = f"for {name} = {size} {_claim_values(claim, problem)}"
+    diagnostic = Diagnostic(
+        claim.code, claim.message, claim.span, labels=claim.labels, notes=(note,) if note else ()
+    )
+    del accepted
+    return at_user(diagnostic, claim.scope)
+
+
+def _claim_values(claim: Claim, values: Mapping[str, int]) -> str:
+    if claim.condition is not None:
+        left, right = (evaluate(s, values) for s in (claim.condition.left, claim.condition.right))
+        return f"`{claim.condition}` says {left} {claim.condition.relation} {right}"
+    found = evaluate(claim.found, values)
+    declared = evaluate(claim.declared, values)
+    shown = str(declared) if claim.divisor == 1 else f"{declared}/{claim.divisor}"
+    return f"it is {found}, declared {shown}"
+
+
+def refused_size(name: str, size: int, known: SizeSet) -> Diagnostic:
+    """E3014: a `--size` that the net does not accept, with the nearest ones."""
+    near = " or ".join(_choice(n, size) for n in known.nearest(size))
+    notes = (f"this net accepts {known}",)
+    helps = text_helps(f"nearest: {near}") if near else ()
+    return Diagnostic("E3014", f"{name} = {size} is not accepted", None, notes=notes, helps=helps)
+
+
+__all__ = ["Acceptance", "Size", "Value", "in_words", "prove", "refused_size"]

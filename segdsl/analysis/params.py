@@ -1,0 +1,78 @@
+"""The arrays of a network: the state_dict, before any array exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from segdsl.analysis.shapes import Shapes, shapes
+from segdsl.ir import Graph
+from segdsl.source import Span
+from segdsl.types import Param
+
+Params = dict[str, Param]
+
+
+@dataclass
+class _Module:
+    """A level of the path tree: its own tensors, and the levels below in order of first appearance."""
+
+    tensors: dict[str, Param] = field(default_factory=dict[str, Param])
+    children: dict[str, _Module] = field(default_factory=dict[str, "_Module"])
+
+
+def params(graph: Graph, table: Shapes | None = None) -> Params:
+    """Every array of the network by full path, in state_dict order.
+
+    That is the order of a module tree whose levels are made when first met: parameters of a level, then
+    its buffers, then the levels below. Nodes that share a path share its arrays.
+    """
+    table = shapes(graph) if table is None else table
+    root = _Module()
+    for node in graph.nodes():
+        if node.path is None:
+            continue
+        inputs = tuple(table[value] for value in graph.operands(node.name))
+        for tensor, param in node.op.params(*inputs).items():
+            _put(root, tensor_path(node.path, tensor), param)
+    return dict(_walk(root))
+
+
+def tensor_path(path: str, tensor: str) -> str:
+    """The full name of a tensor of the node that owns `path`."""
+    return ".".join(part for part in (path, tensor) if part)
+
+
+def _put(root: _Module, path: str, param: Param) -> None:
+    *levels, leaf = path.split(".")
+    module = root
+    for level in levels:
+        module = module.children.setdefault(level, _Module())
+    module.tensors.setdefault(leaf, param)
+
+
+def _walk(root: _Module) -> Iterator[tuple[str, Param]]:
+    stack: list[tuple[str, _Module]] = [("", root)]
+    while stack:
+        prefix, module = stack.pop()
+        ordered = sorted(module.tensors.items(), key=lambda item: not item[1].learned)
+        for leaf, param in ordered:
+            yield prefix + leaf, param
+        stack.extend((f"{prefix}{name}.", child) for name, child in reversed(module.children.items()))
+
+
+def owners(graph: Graph) -> dict[str, Span]:
+    """Where in the text the owner of each array stands."""
+    table = shapes(graph)
+    found: dict[str, Span] = {}
+    for node in graph.nodes():
+        if node.path is not None:
+            inputs = tuple(table[value] for value in graph.operands(node.name))
+            for tensor in node.op.params(*inputs):
+                found.setdefault(tensor_path(node.path, tensor), node.span)
+    return found
+
+
+def count(table: Params) -> int:
+    """Learned numbers in the table: trained or frozen parameters, no buffers."""
+    return sum(param.count for param in table.values() if param.learned)

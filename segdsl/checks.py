@@ -1,0 +1,255 @@
+"""Evaluating `check` statements against the finished graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from segdsl import syntax
+from segdsl.acceptance import disproof
+from segdsl.analysis.cost import macs
+from segdsl.analysis.params import count, params
+from segdsl.analysis.sizes import Condition, SizeSet, Undecidable, in_words, slope
+from segdsl.diagnostics import Diagnostic, SegError, text_helps
+from segdsl.elaborate.arithmetic import as_size, compare_values
+from segdsl.elaborate.dims import size_of
+from segdsl.elaborate.frame import Frame
+from segdsl.elaborate.net import Elaboration
+from segdsl.elaborate.state import Pending, State, refuse
+from segdsl.elaborate.values import Anything, Map, Quantity, Ratio, Unknown, describe
+from segdsl.infer import at_user
+from segdsl.symbolic import Formula, Size, ceil_div, floor_div, substitute, symbols
+from segdsl.types import Feature
+
+FACTS = frozenset({"params", "macs", "shape", "stride"})
+"""What a `check` can ask of the graph, beside everything that is known while elaborating."""
+
+
+def run_checks(program: Elaboration, accepted: Mapping[str, SizeSet]) -> list[Diagnostic]:
+    """Evaluate every pending `check`; a false one is E8001 with the true value."""
+    found: list[Diagnostic] = []
+    for pending in program.checks:
+        try:
+            answer = _Check(program, accepted, pending).run()
+        except SegError as error:
+            found.extend(error.diagnostics)
+            continue
+        except Unknown:
+            continue
+        if answer is not None:
+            found.append(at_user(answer, pending.frame.scope))
+    return found
+
+
+class _Check:
+    """One `check` with the tables it may ask."""
+
+    def __init__(
+        self, program: Elaboration, accepted: Mapping[str, SizeSet], pending: Pending
+    ) -> None:
+        self.program = program
+        self.accepted = accepted
+        self.statement = pending.statement
+        self.frame: Frame = pending.frame
+        self.state: State = program.state
+
+    def run(self) -> Diagnostic | None:
+        condition = self.statement.condition
+        if isinstance(condition, syntax.Compare):
+            return self._comparison(condition)
+        if self._value(condition) is True:
+            return None
+        return self._false(f"`{condition.span.text}` is not true")
+
+    def _comparison(self, compare: syntax.Compare) -> Diagnostic | None:
+        left = compare.first
+        for op, right in compare.rest:
+            problem = self._compare(left, op, right)
+            if problem:
+                return problem
+            left = right
+        return None
+
+    def _compare(self, left: syntax.Expr, op: str, right: syntax.Expr) -> Diagnostic | None:
+        a, b = self._value(left), self._value(right)
+        if isinstance(a, Feature) or isinstance(b, Feature):
+            shape, other = (a, right) if isinstance(a, Feature) else (b, left)
+            return self._compare_shape(shape, op, other, left if shape is a else right)
+        if isinstance(a, Formula) or isinstance(b, Formula):
+            return self._compare_sizes(a, op, b, left)
+        a, b = (v.value if isinstance(v, Quantity) else v for v in (a, b))
+        if op == "~=":
+            return self._near(left, a, b)
+        if self.statement.within is not None:
+            refuse(self.frame, "E2011", "`within` goes with `~=`", self.statement.span)
+        try:
+            if compare_values(op, a, b):
+                return None
+        except TypeError:
+            message = f"`{op}` compares numbers, not {describe(a)} and {describe(b)}"
+            refuse(self.frame, "E2003", message, left.span.to(right.span))
+        return self._false(f"`{left.span.text}` is {_shown(a)}, not {'' if op == '==' else op + ' '}{_shown(b)}{_off(a, b)}")
+
+    def _near(self, left: syntax.Expr, a: Anything, b: Anything) -> Diagnostic | None:
+        within = self.statement.within
+        if within is None:
+            message = "`~=` needs `within`, as `check params ~= 61M within 1%`"
+            refuse(self.frame, "E2011", message, self.statement.span)
+        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (a, b))
+        if not numbers:
+            refuse(self.frame, "E2003", f"`~=` compares numbers, not {describe(a)} and {describe(b)}", left.span)
+        assert isinstance(a, int | float)
+        assert isinstance(b, int | float)
+        if abs(a - b) <= within * abs(b):
+            return None
+        return self._false(f"`{left.span.text}` is {_shown(a)}, not within {within:.4g} of {_shown(b)}{_off(a, b)}")
+
+    def _compare_shape(
+        self, shape: Anything, op: str, other: syntax.Expr, asked: syntax.Expr
+    ) -> Diagnostic | None:
+        assert isinstance(shape, Feature)
+        if op != "==" or not isinstance(other, syntax.ListExpr):
+            message = "a shape is compared with `== [N, C, H, W]`"
+            refuse(self.frame, "E2011", message, other.span)
+        if len(other.elements) != shape.rank:
+            return self._false(f"`{asked.span.text}` is {shape}, with {shape.rank} axes")
+        for found, dim in zip(shape.shape, other.elements, strict=True):
+            if isinstance(dim, syntax.Name) and dim.name == "_":
+                continue
+            if isinstance(dim, syntax.Spread | syntax.Each | syntax.When):
+                refuse(self.frame, "E2011", "a shape is written out, size by size", dim.span)
+            declared = size_of(self.state, self.frame, dim)
+            if not self._size_holds(found, declared):
+                words = "[" + ", ".join(in_words(s, self.accepted) for s in shape.shape) + "]"
+                return self._false(f"`{asked.span.text}` is {words}, not {other.span.text}")
+        return None
+
+    def _size_holds(self, found: Size, declared: Size | Ratio) -> bool:
+        if isinstance(declared, Ratio):
+            low = floor_div(declared.numerator, declared.divisor)
+            high = ceil_div(declared.numerator, declared.divisor)
+            conditions = [Condition(found, ">=", low), Condition(found, "<=", high)]
+        else:
+            conditions = [Condition(found, "==", declared)]
+        return all(disproof(c, self.accepted) is None for c in conditions)
+
+    def _compare_sizes(
+        self, a: Anything, op: str, b: Anything, left: syntax.Expr
+    ) -> Diagnostic | None:
+        x, y = as_size(a), as_size(b)
+        if x is None or y is None or isinstance(x, Ratio) or isinstance(y, Ratio) or op in ("~=", "in"):
+            refuse(self.frame, "E2011", "sizes are compared with sizes", self.statement.span)
+        problem = disproof(Condition(x, op, y), self.accepted)
+        if problem is None:
+            return None
+        return self._false(f"`{left.span.text}` is {x}, not {'' if op == '==' else op + ' '}{y}")
+
+    def _value(self, expr: syntax.Expr) -> Anything | Feature:
+        name = expr.name if isinstance(expr, syntax.Name) else ""
+        if isinstance(expr, syntax.Call) and isinstance(expr.callee, syntax.Name):
+            name = expr.callee.name
+        if name in FACTS and self.frame.names.find(name) is None:
+            return self._fact(name, expr)
+        if isinstance(expr, syntax.ListExpr):
+            return ()
+        return self.state.evaluate(self.state, self.frame, expr)
+
+    def _fact(self, name: str, expr: syntax.Expr) -> Anything | Feature:
+        args = expr.args if isinstance(expr, syntax.Call) else ()
+        graph = self.program.graph
+        if name == "params":
+            if args:
+                refuse(self.frame, "E2002", "`params` takes no arguments", expr.span)
+            return count(params(graph, dict(self.program.types)))
+        if name == "macs":
+            return sum(macs(graph, {"N": 1, **self._sizes(args, expr, required=True)}).values())
+        target, sizes = self._target(name, args, expr)
+        if name == "stride":
+            return self._stride(target, expr)
+        return Feature(tuple(substitute(s, sizes) for s in target.shape), target.dtype)
+
+    def _target(
+        self, name: str, args: tuple[syntax.Arg, ...], expr: syntax.Expr
+    ) -> tuple[Feature, dict[str, int]]:
+        if not args or args[0].name is not None:
+            refuse(self.frame, "E2004", f"`{name}` needs a map, as `{name}(x)`", expr.span)
+        value = self.state.evaluate(self.state, self.frame, args[0].value)
+        if not isinstance(value, Map):
+            refuse(self.frame, "E2003", f"`{name}` takes a map, not {describe(value)}", args[0].span)
+        sizes = self._sizes(args[1:], expr, required=False)
+        if sizes and name == "stride":
+            refuse(self.frame, "E2001", "`stride` takes a map and nothing else", expr.span)
+        return value.feature, sizes
+
+    def _sizes(
+        self, args: tuple[syntax.Arg, ...], expr: syntax.Expr, *, required: bool
+    ) -> dict[str, int]:
+        """`H=572, W=572` of a fact; every symbol of the net must be one that it accepts."""
+        sizes: dict[str, int] = {}
+        for arg in args:
+            value = self.state.evaluate(self.state, self.frame, arg.value)
+            if arg.name is None or arg.name.name not in self.accepted:
+                known = ", ".join(self.accepted)
+                refuse(self.frame, "E2001", f"sizes are named: {known}", arg.span)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                refuse(self.frame, "E2003", f"a size is a whole number, not {describe(value)}", arg.span)
+            if value not in self.accepted[arg.name.name]:
+                known = str(self.accepted[arg.name.name])
+                message = f"{arg.name.name} = {value} is not accepted: this net accepts {known}"
+                refuse(self.frame, "E3014", message, arg.span)
+            sizes[arg.name.name] = value
+        missing = [s for s in self.accepted if s != "N" and s not in sizes]
+        if required and missing:
+            message = f"`{expr.span.text.split('(')[0]}` needs {', '.join(f'`{s}=…`' for s in missing)}"
+            refuse(self.frame, "E2004", message, expr.span)
+        return sizes
+
+    def _stride(self, feature: Feature, expr: syntax.Expr) -> Anything:
+        """Input pixels per output pixel: the inverse of the growth of the size (the jump of the map)."""
+        jumps = set()
+        for axis in (2, 3):
+            size = feature.shape[axis] if feature.rank == 4 else 1
+            try:
+                growth, modulus = slope(size)
+            except Undecidable:
+                growth, modulus = 0, 1
+            if len(symbols(size)) != 1 or growth <= 0:
+                message = f"`{expr.span.text}` has no value: the map has the fixed size {feature}"
+                refuse(self.frame, "E8002", message, expr.span)
+            jumps.add(Fraction(modulus, growth))
+        if len(jumps) > 1:
+            refuse(self.frame, "E8002", f"`{expr.span.text}` differs between height and width", expr.span)
+        (jump,) = jumps
+        return jump.numerator if jump.denominator == 1 else float(jump)
+
+    def _false(self, message: str) -> Diagnostic:
+        notes = (self.statement.message,) if self.statement.message else ()
+        helps = ()
+        if "params" in self.statement.condition.span.text:
+            notes = (*notes, self._largest())
+            helps = text_helps("write the true number, or `~= … within 1%`")
+        return Diagnostic("E8001", message, self.statement.condition.span, notes=notes, helps=helps)
+
+    def _largest(self) -> str:
+        """The part of the net with most parameters."""
+        totals: dict[str, int] = {}
+        for path, param in params(self.program.graph, dict(self.program.types)).items():
+            part = ".".join(path.split(".")[:2])
+            totals[part] = totals.get(part, 0) + (param.count if param.learned else 0)
+        if not totals:
+            return "this net has no parameters"
+        part = max(totals, key=lambda p: totals[p])
+        return f"the largest part is `{part}` with {totals[part]:,}"
+
+
+def _shown(value: Anything | Feature) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value) if isinstance(value, Feature | Formula) else describe(value)
+
+
+def _off(a: Anything | Feature, b: Anything | Feature) -> str:
+    if not isinstance(a, int | float) or not isinstance(b, int | float) or not b or isinstance(a, bool):
+        return ""
+    share = abs(a - b) / abs(b)
+    return f" ({share:.2%} {'less' if a < b else 'more'})" if share >= 0.0001 else ""

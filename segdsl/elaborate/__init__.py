@@ -1,0 +1,1 @@
+"""From syntax tree to graph: names, arguments, blocks, loops, paths, shapes."""

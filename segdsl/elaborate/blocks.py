@@ -1,0 +1,253 @@
+"""Block instances: arguments, ports, conditions, body, results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from segdsl import syntax
+from segdsl.diagnostics import SegError
+from segdsl.elaborate.conditions import check_constraints
+from segdsl.elaborate.convert import Mismatch, complain, convert
+from segdsl.elaborate.dims import bind_bare, claim_shape
+from segdsl.elaborate.frame import Binding, Failed, Frame, Names, join
+from segdsl.elaborate.operators import argument
+from segdsl.elaborate.paths import default_path
+from segdsl.elaborate.signature import arrange, block_signature, is_port
+from segdsl.elaborate.state import Invocation, State, refuse
+from segdsl.elaborate.values import (
+    Anything,
+    BlockRef,
+    BuiltinRef,
+    LayerRef,
+    Map,
+    OperatorRef,
+    Record,
+    Unknown,
+    as_const,
+    describe,
+)
+from segdsl.infer import at_user
+from segdsl.ir import Instance, Ports, Value
+from segdsl.source import Span
+
+PLAIN: Mapping[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
+
+
+def instantiate(state: State, ref: BlockRef, call: Invocation) -> Anything:
+    """Run the body of a block for one call.
+
+    Answers its output, or a record of several.
+
+    Raises:
+        SegError: arguments, ports or conditions are wrong.
+    """
+    block = ref.block
+    path = call.path if call.path is not None else default_path(call.frame, block.name.name)
+    try:
+        arranged = arrange(block_signature(block), call.args, call.piped is not None, call.callee_span)
+    except SegError as error:
+        raise SegError(*(at_user(d, call.frame.scope) for d in error.diagnostics)) from error
+    label = _label(call, path)
+    frame = Frame(
+        ref.module, call.frame.scope, path, label, Names(), {}, call.frame.layer, (), call.frame.statement
+    )
+    values, spans = _arguments(state, frame, block, call, arranged)
+    instance = Instance(block.name.name, path, _constants(block, values), call.span, block.name.span)
+    frame.scope = (*call.frame.scope, instance)
+    _bind_ports(state, frame, block, values, spans)
+    check_constraints(state, frame, block.where, call.span)
+    before = len(state.diagnostics)
+    state.run_body(state, frame, block.body)
+    if len(state.diagnostics) > before:
+        raise Unknown
+    results = _results(state, frame, block)
+    state.builder.graph.ports[instance] = Ports(_port_values(block, values), _values(results))
+    _remember_stages(state, label, results, call.span)
+    if len(results) == 1:
+        return next(iter(results.values()))
+    return Record(block.name.name, results)
+
+
+def _label(call: Invocation, path: str) -> str:
+    """The prefix of node names: the instance's path, or for `@.` the word for its result."""
+    if not call.transparent and path:
+        return path
+    turns = map(str, call.frame.turns)
+    return join(call.frame.label, call.label or call.callee_span.text, *turns)
+
+
+def _arguments(
+    state: State, frame: Frame, block: syntax.Block, call: Invocation, arranged: Mapping[str, syntax.Arg]
+) -> tuple[dict[str, Anything], dict[str, Span]]:
+    values: dict[str, Anything] = {}
+    spans: dict[str, Span] = {}
+    for place, param in enumerate(block.params):
+        name = param.name.name
+        if place == 0 and call.piped is not None:
+            value, span = call.piped
+        elif name in arranged:
+            arg = arranged[name]
+            span = arg.span
+            value = argument(state, call.args_frame, arg.value, hint_of(param.type))
+        else:
+            assert param.default is not None
+            span = param.default.span
+            value = argument(state, frame, param.default, hint_of(param.type))
+        values[name] = _typed(call.frame, param, value, span)
+        spans[name] = span
+        frame.names.own[name] = Binding(values[name], param.name.span)
+    return values, spans
+
+
+def hint_of(declared: syntax.Type) -> Any:
+    """The Python type of a compile-time parameter; None for blocks and ports."""
+    if isinstance(declared, syntax.NamedType):
+        if declared.name.name == "oneof":
+            words = tuple(a.value.value for a in declared.args if isinstance(a.value, syntax.Literal_))
+            return Literal[words]
+        return PLAIN.get(declared.name.name)
+    if is_port(declared):
+        return None
+    (dim,) = declared.dims
+    if isinstance(dim, syntax.ListExpr):
+        (inner,) = dim.elements
+        assert isinstance(inner, syntax.Name)
+        return tuple[tuple[PLAIN[inner.name], ...], ...]
+    assert isinstance(dim, syntax.Name)
+    return tuple[PLAIN[dim.name], ...] if dim.name in PLAIN else None
+
+
+def _typed(frame: Frame, param: syntax.Param, value: Anything, span: Span) -> Anything:
+    name = param.name.name
+    if is_port(param.type):
+        return _port_value(frame, param, value, span)
+    hint = hint_of(param.type)
+    if hint is None:
+        return _block_value(frame, param, value, span)
+    if isinstance(param.default, syntax.Literal_) and param.default.value is None:
+        hint = hint | None
+    try:
+        converted: Anything = convert(value, hint)
+    except Mismatch as mismatch:
+        refuse(frame, mismatch.code, complain(name, value, mismatch), span, helps=(mismatch.help,))
+    return converted
+
+
+def _port_value(frame: Frame, param: syntax.Param, value: Anything, span: Span) -> Anything:
+    many = is_map_list(param.type)
+    if isinstance(value, Map) and not many:
+        return value
+    if many and isinstance(value, tuple) and value and all(isinstance(v, Map) for v in value):
+        return value
+    wanted = "a list of maps" if many else "a map"
+    code = "E2015" if isinstance(value, Record) else "E2003"
+    refuse(frame, code, f"`{param.name.name}` must be {wanted}, not {describe(value)}", span)
+
+
+def is_map_list(declared: syntax.Type) -> bool:
+    """Whether a declared type is `[tensor]`."""
+    return (
+        isinstance(declared, syntax.ShapeType)
+        and len(declared.dims) == 1
+        and isinstance(declared.dims[0], syntax.Name)
+        and declared.dims[0].name == "tensor"
+    )
+
+
+def _block_value(frame: Frame, param: syntax.Param, value: Anything, span: Span) -> Anything:
+    listed = isinstance(param.type, syntax.ShapeType)
+    items = value if listed and isinstance(value, tuple) else (value,)
+    if not all(isinstance(v, OperatorRef | BlockRef | LayerRef | BuiltinRef) for v in items):
+        message = f"`{param.name.name}` must be a block or an operation, not {describe(value)}"
+        refuse(frame, "E2003", message, span)
+    return value
+
+
+def _constants(block: syntax.Block, values: Mapping[str, Anything]) -> Any:
+    return tuple(
+        (p.name.name, as_const(values[p.name.name])) for p in block.params if not is_port(p.type)
+    )
+
+
+def _bind_ports(
+    state: State,
+    frame: Frame,
+    block: syntax.Block,
+    values: Mapping[str, Anything],
+    spans: Mapping[str, Span],
+) -> None:
+    """First every bare name of every port binds, then the other sizes are compared."""
+    shaped = [
+        (p, p.type, value)
+        for p in block.params
+        if isinstance(p.type, syntax.ShapeType) and isinstance(value := values[p.name.name], Map)
+    ]
+    for param, declared, value in shaped:
+        bind_bare(state, frame, declared, value, param.name.name)
+    for param, declared, value in shaped:
+        claim_shape(state, frame, declared, value, f"`{param.name.name}`", port=True)
+
+
+def _results(state: State, frame: Frame, block: syntax.Block) -> dict[str, Anything]:
+    results: dict[str, Anything] = {}
+    for port in block.outputs:
+        binding = frame.names.find(port.name.name)
+        if binding is None:
+            message = f"`{block.name.name}` never binds its output `{port.name.name}`"
+            refuse(frame, "E1003", message, port.name.span)
+        if isinstance(binding.value, Failed):
+            raise Unknown
+        results[port.name.name] = _checked(state, frame, port, binding.value)
+    return results
+
+
+def _checked(state: State, frame: Frame, port: syntax.Port, value: Anything) -> Anything:
+    many = isinstance(value, tuple) and all(isinstance(v, Map) for v in value)
+    if not isinstance(value, Map) and not many:
+        message = f"the output `{port.name.name}` must be a map, not {describe(value)}"
+        refuse(frame, "E2003", message, port.span)
+    if port.type is not None and is_map_list(port.type) != many:
+        wanted = "one map" if many else "a list of maps"
+        refuse(frame, "E2003", f"the output `{port.name.name}` is not {wanted}", port.span)
+    if isinstance(port.type, syntax.ShapeType) and isinstance(value, Map):
+        unbound = next((d for d in port.type.dims if isinstance(d, syntax.Name) and _unbound(frame, d.name)), None)
+        if unbound is not None:
+            refuse(frame, "E3011", f"`{unbound.name}` is bound by no input port", unbound.span)
+        claim_shape(state, frame, port.type, value, f"`{port.name.name}`", port=False)
+    return value
+
+
+def _unbound(frame: Frame, name: str) -> bool:
+    return (
+        name != "_"
+        and name not in frame.dims
+        and frame.names.find(name) is None
+        and name not in frame.module.items
+    )
+
+
+def _flat(value: Anything) -> Value | tuple[Value, ...]:
+    if isinstance(value, Map):
+        return value.value
+    assert isinstance(value, tuple)
+    return tuple(v.value for v in value if isinstance(v, Map))
+
+
+def _port_values(
+    block: syntax.Block, values: Mapping[str, Anything]
+) -> tuple[tuple[str, Value | tuple[Value, ...]], ...]:
+    return _values({p.name.name: values[p.name.name] for p in block.params if is_port(p.type)})
+
+
+def _values(maps: Mapping[str, Anything]) -> tuple[tuple[str, Value | tuple[Value, ...]], ...]:
+    return tuple((name, _flat(value)) for name, value in maps.items())
+
+
+def _remember_stages(
+    state: State, label: str, results: Mapping[str, Anything], span: Span
+) -> None:
+    for name, value in results.items():
+        if isinstance(value, Map):
+            key = label if len(results) == 1 else join(label, name)
+            state.builder.graph.stages.setdefault(key, value.value)

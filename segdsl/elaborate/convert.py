@@ -1,0 +1,169 @@
+"""From values of the language to the types that operators and blocks declare."""
+
+from __future__ import annotations
+
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from segdsl.elaborate.values import Anything, Quantity, describe
+from segdsl.symbolic import Formula
+from segdsl.types import Initialiser, Pair, Sides
+
+
+class Mismatch(Exception):
+    """A value does not have the declared type; `expected` is that type in words."""
+
+    def __init__(self, expected: str, code: str = "E2003", help: str = "") -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.code = code
+        self.help = help
+
+
+def choices(hint: Any) -> tuple[str, ...]:
+    """The bare words that a declared type allows."""
+    if get_origin(hint) is Literal:
+        return tuple(c for c in get_args(hint) if isinstance(c, str))
+    if get_origin(hint) in (Union, UnionType):
+        return tuple(word for option in get_args(hint) for word in choices(option))
+    return ()
+
+
+def takes_initialiser(hint: Any) -> bool:
+    """Whether a declared type is an initialiser."""
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return Initialiser in options
+
+
+def convert(value: Anything, hint: Any, unit: str = "") -> Any:
+    """`value` as the declared type `hint`; whole numbers become floats, numbers become pairs and sides.
+
+    Raises:
+        Mismatch: it is none of the types.
+    """
+    if isinstance(value, Quantity):
+        value = _without_unit(value, unit)
+    if get_origin(hint) in (Union, UnionType):
+        return _convert_union(value, get_args(hint))
+    if get_origin(hint) is Literal:
+        return _convert_choice(value, get_args(hint))
+    if get_origin(hint) is tuple:
+        return _convert_tuple(value, get_args(hint))
+    return _convert_plain(value, hint)
+
+
+def _without_unit(value: Quantity, unit: str) -> int | float:
+    if value.unit != unit:
+        wanted = f"a number in {unit}" if unit else "a plain number"
+        raise Mismatch(wanted, "E2013", f"`{value.value!r}{unit}`")
+    return value.value
+
+
+def _convert_union(value: Anything, options: tuple[Any, ...]) -> Any:
+    failures: list[Mismatch] = []
+    for option in sorted(options, key=lambda o: o is not NoneType):
+        try:
+            return convert(value, option)
+        except Mismatch as mismatch:
+            failures.append(mismatch)
+    special = next((f for f in failures if f.code != "E2003"), None)
+    if special:
+        raise special
+    raise Mismatch(" or ".join(dict.fromkeys(f.expected for f in failures)))
+
+
+def _convert_choice(value: Anything, allowed: tuple[Any, ...]) -> Any:
+    if isinstance(value, str) and value in allowed:
+        return value
+    words = ", ".join(f'"{word}"' for word in allowed)
+    raise Mismatch(f"one of {words}", "E2007" if isinstance(value, str) else "E2003")
+
+
+def _convert_tuple(value: Anything, items: tuple[Any, ...]) -> Any:
+    if not isinstance(value, tuple):
+        raise Mismatch("a list")
+    if len(items) == 2 and items[1] is Ellipsis:
+        return tuple(convert(item, items[0]) for item in value)
+    if len(value) != len(items):
+        raise Mismatch(f"a list of {len(items)}")
+    return tuple(convert(item, hint) for item, hint in zip(value, items, strict=True))
+
+
+def _convert_plain(value: Anything, hint: Any) -> Any:
+    if isinstance(value, Formula) and hint in (int, float, Pair, Sides):
+        raise Mismatch("a known number", "E2010")
+    if hint is NoneType and value is None:
+        return None
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is int:
+        return _whole(value)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is str and isinstance(value, str):
+        return value
+    if hint is Initialiser and isinstance(value, Initialiser):
+        return value
+    if hint is Pair:
+        return _pair(value)
+    if hint is Sides:
+        return _sides(value)
+    raise Mismatch(expected(hint))
+
+
+def _whole(value: Anything) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    exact = isinstance(value, float) and value == int(value)
+    raise Mismatch("a whole number", help=f"`{int(value)}`" if exact and isinstance(value, float) else "")
+
+
+def _pair(value: Anything) -> Pair:
+    if isinstance(value, tuple):
+        if len(value) != 2:
+            raise Mismatch("a whole number or [height, width]")
+        return Pair(_whole(value[0]), _whole(value[1]))
+    number = _whole(value)
+    return Pair(number, number)
+
+
+def _sides(value: Anything) -> Sides:
+    if not isinstance(value, tuple):
+        number = _whole(value)
+        return Sides(number, number, number, number)
+    numbers = [_whole(item) for item in value]
+    if len(numbers) == 2:
+        return Sides(numbers[0], numbers[1], numbers[0], numbers[1])
+    if len(numbers) == 4:
+        return Sides(*numbers)
+    raise Mismatch("a whole number, [h, w] or [top, left, bottom, right]")
+
+
+def expected(hint: Any) -> str:
+    """A declared type in words."""
+    words: dict[Any, str] = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a string",
+        NoneType: "none",
+        Initialiser: "an initialiser, such as `zeros` or `constant(0.1)`",
+        Pair: "a whole number or [height, width]",
+        Sides: "a whole number or four sides",
+    }
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(expected(option) for option in get_args(hint))
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(f'"{c}"' for c in get_args(hint))
+    if get_origin(hint) is tuple:
+        return "a list"
+    return words.get(hint, str(hint))
+
+
+def complain(name: str, value: Anything, mismatch: Mismatch) -> str:
+    """The sentence for an argument of the wrong type."""
+    if mismatch.code == "E2010":
+        return f"`{name}` must be a known number, but {describe(value)} depends on the input"
+    if mismatch.code == "E2007":
+        return f"`{name}` is {mismatch.expected}, not {describe(value)}"
+    return f"`{name}` must be {mismatch.expected}, not {describe(value)}"

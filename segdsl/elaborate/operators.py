@@ -1,0 +1,188 @@
+"""Calls of operators: operands become edges, arguments become fields, the operator becomes a node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from segdsl import syntax
+from segdsl.diagnostics import SegError
+from segdsl.elaborate.arithmetic import node_label
+from segdsl.elaborate.convert import Mismatch, choices, complain, convert, takes_initialiser
+from segdsl.elaborate.frame import Frame
+from segdsl.elaborate.paths import default_path
+from segdsl.elaborate.signature import arrange, operator_signature
+from segdsl.elaborate.state import Invocation, State, refuse
+from segdsl.elaborate.values import Anything, Map, Quantity, Record, Unknown, describe
+from segdsl.infer import at_user, explain
+from segdsl.ops.base import Op, RuleError, signature
+from segdsl.source import Span
+from segdsl.types import INITIALISERS, Initialiser
+
+UNITS = {("resize", "scale"): "x"}
+"""The unit that an argument may carry, by operator and argument."""
+
+
+def call_operator(state: State, cls: type[Op], call: Invocation) -> Anything:
+    """Apply an operator of the language.
+
+    Raises:
+        SegError: arguments or operands are wrong.
+    """
+    frame = call.frame
+    arranged = _arrange(state, cls, call)
+    operands, spans = _operands(state, cls, call, arranged)
+    fields, parts = _fields(state, cls, call, arranged)
+    if cls.name == "identity":
+        return operands[0]
+    try:
+        op = cls(**fields)
+    except RuleError as error:
+        raise SegError(
+            explain(error, span=call.span, parts=parts, inputs=(), scope=frame.scope)
+        ) from error
+    label = call.label or cls.name
+    results = state.builder.apply(
+        op,
+        operands,
+        frame,
+        span=call.span,
+        parts={**parts, **dict(enumerate(spans))},
+        path=_path(cls, call),
+        path_span=call.path_span,
+        label=node_label(frame, label),
+    )
+    if len(results) == 1:
+        return results[0]
+    return Record(cls.name, dict(zip(op.results, results, strict=True)))
+
+
+def _path(cls: type[Op], call: Invocation) -> str | None:
+    """The weight path; only operators with arrays have one by default."""
+    if call.path is not None or cls.params is Op.params:
+        return call.path
+    return default_path(call.frame, cls.name)
+
+
+def _arrange(state: State, cls: type[Op], call: Invocation) -> Mapping[str, syntax.Arg]:
+    try:
+        return arrange(operator_signature(cls), call.args, call.piped is not None, call.callee_span)
+    except SegError as error:
+        raise SegError(*(at_user(d, call.frame.scope) for d in error.diagnostics)) from error
+
+
+def _operands(
+    state: State, cls: type[Op], call: Invocation, arranged: Mapping[str, syntax.Arg]
+) -> tuple[list[Map], list[Span]]:
+    maps: list[Map] = []
+    spans: list[Span] = []
+    for place, name in enumerate(cls.operands):
+        if place == 0 and call.piped is not None:
+            value, span = call.piped
+            expr: syntax.Expr | None = None
+        elif name in arranged:
+            expr = arranged[name].value
+            value, span = state.evaluate(state, call.args_frame, expr), expr.span
+        else:
+            continue
+        if cls.variadic:
+            return _list_operand(call.frame, cls, value, expr, span)
+        maps.append(_map(call.frame, cls, name, value, span))
+        spans.append(span)
+    return maps, spans
+
+
+def _map(frame: Frame, cls: type[Op], name: str, value: Anything, span: Span) -> Map:
+    if isinstance(value, Map):
+        return value
+    code = "E2015" if isinstance(value, Record) else "E2003"
+    helps = ()
+    if isinstance(value, Record):
+        helps = ("choose one: " + ", ".join(f"`.{field}`" for field in value.fields),)
+    refuse(frame, code, f"`{cls.name}` takes a map as `{name}`, not {describe(value)}", span, helps=helps)
+
+
+def _list_operand(
+    frame: Frame, cls: type[Op], value: Anything, expr: syntax.Expr | None, span: Span
+) -> tuple[list[Map], list[Span]]:
+    if not isinstance(value, tuple) or not value:
+        message = f"`{cls.name}` takes a list of maps, not {describe(value)}"
+        refuse(frame, "E2003", message, span, helps=("write `[a, b]`",))
+    spans = [span] * len(value)
+    if isinstance(expr, syntax.ListExpr) and len(expr.elements) == len(value):
+        spans = [element.span for element in expr.elements]
+    return [_map(frame, cls, cls.operands[0], v, s) for v, s in zip(value, spans, strict=True)], spans
+
+
+def _fields(
+    state: State, cls: type[Op], call: Invocation, arranged: Mapping[str, syntax.Arg]
+) -> tuple[dict[str, Any], dict[str | int, Span]]:
+    values: dict[str, Any] = {}
+    parts: dict[str | int, Span] = {}
+    for name, (_, hint) in signature(cls).items():
+        if name not in arranged:
+            continue
+        expr = arranged[name].value
+        value = argument(state, call.args_frame, expr, hint)
+        try:
+            values[name] = convert(value, hint, UNITS.get((cls.name, name), ""))
+        except Mismatch as mismatch:
+            refuse(
+                call.frame,
+                mismatch.code,
+                complain(name, value, mismatch),
+                expr.span,
+                helps=(mismatch.help,),
+            )
+        parts[name] = arranged[name].span
+    return values, parts
+
+
+def argument(state: State, frame: Frame, expr: syntax.Expr, hint: Any) -> Anything:
+    """The value of an argument of a declared type: bare words and initialisers mean something only here.
+
+    Raises:
+        SegError: the word is a choice and a bound name at once (E2014), or it means nothing.
+    """
+    words = choices(hint)
+    if isinstance(expr, syntax.Name) and expr.name in words:
+        if frame.names.find(expr.name) is not None:
+            message = f"`{expr.name}` is a choice here, but also a name in scope"
+            refuse(frame, "E2014", message, expr.span, helps=(f'write "{expr.name}" for the choice',))
+        return expr.name
+    if takes_initialiser(hint):
+        found = initialiser(state, frame, expr)
+        if found is not None:
+            return found
+    try:
+        return state.evaluate(state, frame, expr)
+    except SegError as error:
+        if words and isinstance(expr, syntax.Name) and frame.names.find(expr.name) is None:
+            return expr.name
+        raise error from None
+
+
+def initialiser(state: State, frame: Frame, expr: syntax.Expr) -> Initialiser | None:
+    """An initialiser, by bare name or with its number; None if the expression is none."""
+    call = expr if isinstance(expr, syntax.Call) else None
+    name = call.callee if call is not None else expr
+    if not isinstance(name, syntax.Name) or name.name not in INITIALISERS:
+        return None
+    if frame.names.find(name.name) is not None:
+        refuse(frame, "E2014", f"`{name.name}` is an initialiser, but also a name in scope", name.span)
+    takes = INITIALISERS[name.name]
+    args = call.args if call is not None else ()
+    if takes is None or not args:
+        if args or (takes is not None and name.name != "trunc_normal" and name.name != "normal"):
+            wanted = f"one number, `{name.name}({takes})`" if takes else "no argument"
+            refuse(frame, "E2004" if takes else "E2002", f"`{name.name}` takes {wanted}", expr.span)
+        return Initialiser(name.name)
+    if len(args) > 1 or (args[0].name is not None and args[0].name.name != takes):
+        refuse(frame, "E2002", f"`{name.name}` takes one number, `{takes}`", expr.span)
+    value = state.evaluate(state, frame, args[0].value)
+    if isinstance(value, Quantity) or not isinstance(value, int | float) or isinstance(value, bool):
+        refuse(frame, "E2003", f"`{takes}` must be a number, not {describe(value)}", args[0].span)
+    return Initialiser(name.name, float(value))
+
+
+__all__ = ["Unknown", "argument", "call_operator", "initialiser"]

@@ -1,0 +1,104 @@
+"""Weight paths: as written, or by default from the binding and the callee."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+
+from segdsl import syntax
+from segdsl.elaborate.frame import Frame, join
+from segdsl.elaborate.state import State, refuse
+from segdsl.elaborate.values import describe
+
+PART = re.compile(r"[A-Za-z0-9_]+")
+
+
+def written_path(state: State, frame: Frame, path: syntax.Path) -> str:
+    """The full path of an `@path` in this frame; `@.` is the path of the instance itself.
+
+    Raises:
+        SegError: a `{…}` is neither a whole number of at least 0 nor a string of letters, digits and `_`.
+    """
+    parts = ["".join(_piece(state, frame, piece, path) for piece in part) for part in path.parts]
+    return join(frame.prefix, *parts)
+
+
+def _piece(state: State, frame: Frame, piece: str | syntax.Expr, path: syntax.Path) -> str:
+    if isinstance(piece, str):
+        return piece
+    value = state.evaluate(state, frame, piece)
+    text = str(value) if not isinstance(value, bool) and isinstance(value, int | str) else ""
+    if not PART.fullmatch(text):
+        message = f"a weight path takes a whole number of at least 0 or a word, not {describe(value)}"
+        refuse(frame, "E5010", message, piece.span)
+    return text
+
+
+def default_path(frame: Frame, callee: str) -> str:
+    """`<binding>.<callee>`, numbered from 1 if the callee occurs more than once in the statement."""
+    statement = frame.statement
+    name = callee
+    if statement.totals.get(callee, 0) > 1:
+        key = f"{callee}@{frame.turns}"
+        statement.seen[key] = statement.seen.get(key, 0) + 1
+        name = f"{callee}{statement.seen[key]}"
+    binding = statement.binding or "body"
+    return join(frame.prefix, binding, *map(str, frame.turns), name)
+
+
+@contextmanager
+def statement_binding(
+    frame: Frame, stages: tuple[syntax.Stage | syntax.Repeat, ...]
+) -> Iterator[None]:
+    """While the first of `stages` runs, its tap is the binding; without any binding, the next tap is."""
+    before = frame.statement.binding
+    own = stages[0].tap
+    if own is not None:
+        frame.statement.binding = own.name
+    elif not before:
+        frame.statement.binding = next((s.tap.name for s in stages if s.tap), "")
+    try:
+        yield
+    finally:
+        frame.statement.binding = before
+
+
+def callee_counts(statement: object) -> dict[str, int]:
+    """How often each callee is called without a path in a statement (its own nested statements apart)."""
+    counts: dict[str, int] = {}
+    pending: list[object] = [statement]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, tuple):
+            pending.extend(item)
+            continue
+        name = _unnamed_callee(item)
+        if name:
+            counts[name] = counts.get(name, 0) + 1
+        if is_dataclass(item):
+            pending.extend(_children(item))
+    return counts
+
+
+def _unnamed_callee(item: object) -> str:
+    if isinstance(item, syntax.Stage) and isinstance(item.call, syntax.Name) and item.path is None:
+        return item.call.name
+    if isinstance(item, syntax.Call) and isinstance(item.callee, syntax.Name):
+        return item.callee.name
+    return ""
+
+
+def _children(item: object) -> list[object]:
+    """Parts of a syntax node; a call with a path is passed over, its arguments are not."""
+    if isinstance(item, syntax.Stage) and item.path is not None and isinstance(item.call, syntax.Call):
+        return list(item.call.args)
+    if isinstance(item, syntax.At) and isinstance(item.value, syntax.Call):
+        return list(item.value.args)
+    assert is_dataclass(item)
+    return [
+        value
+        for field in fields(item)
+        if field.name != "span" and (is_dataclass(value := getattr(item, field.name)) or isinstance(value, tuple))
+    ]

@@ -1,0 +1,212 @@
+"""The steps in order: read, parse, elaborate, prove, check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segdsl import syntax
+from segdsl.acceptance import prove
+from segdsl.analysis.sizes import SizeSet
+from segdsl.checks import run_checks
+from segdsl.diagnostics import Diagnostic, SegError, Severity, text_helps
+from segdsl.elaborate.names import check_names
+from segdsl.elaborate.net import Elaboration, Setting, elaborate
+from segdsl.imports import Module, Reader, read_text
+from segdsl.ir import Graph
+from segdsl.library import locate
+from segdsl.limits import Limits
+from segdsl.source import Source
+from segdsl.spelling import nearest
+
+
+@dataclass(frozen=True)
+class Program:
+    """What became of one net of a program.
+
+    Attributes:
+        graph: the network; None where there is none to speak of.
+        accepted: the input sizes it accepts, by symbol.
+        diagnostics: errors and warnings, in source order.
+        unchecked: `check`s that were not evaluated because parameters were set from outside.
+    """
+
+    graph: Graph | None
+    accepted: Mapping[str, SizeSet] = field(default_factory=dict[str, SizeSet])
+    diagnostics: tuple[Diagnostic, ...] = ()
+    unchecked: int = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is any error."""
+        return any(d.severity is Severity.ERROR for d in self.diagnostics)
+
+
+def load(
+    path: str | Path,
+    *,
+    net: str | None = None,
+    include: Sequence[str | Path] = (),
+    limits: Limits | None = None,
+    **settings: Setting,
+) -> Graph:
+    """The graph of a `.seg` file or a stock spec, parsed, elaborated, with every shape and check proved.
+
+    Args:
+        path: a file, or the name of a stock spec (`deeplabv3`).
+        net: which net, where the file has several.
+        include: more folders that imports may read from.
+        limits: caps on the size of the program.
+        settings: values for the net's parameters.
+
+    Raises:
+        SegError: anything is wrong; it holds every diagnostic.
+    """
+    return _graph(examine(path, net=net, include=include, limits=limits, settings=settings))
+
+
+def parse(
+    text: str,
+    *,
+    name: str = "<text>",
+    net: str | None = None,
+    limits: Limits | None = None,
+    **settings: Setting,
+) -> Graph:
+    """The same from a text. It can import from `std` only.
+
+    Raises:
+        SegError: anything is wrong.
+    """
+    return _graph(examine_source(Source(name, text), None, net=net, limits=limits, settings=settings))
+
+
+def check(
+    path: str | Path,
+    *,
+    net: str | None = None,
+    include: Sequence[str | Path] = (),
+    limits: Limits | None = None,
+    **settings: Setting,
+) -> tuple[Diagnostic, ...]:
+    """Every error and warning of a program; never raises for a bad one. Without `net`, all nets are checked."""
+    return examine(path, net=net, include=include, limits=limits, settings=settings, every=True).diagnostics
+
+
+def _graph(program: Program) -> Graph:
+    if program.failed or program.graph is None:
+        raise SegError(*program.diagnostics)
+    return program.graph
+
+
+def examine(
+    path: str | Path,
+    *,
+    net: str | None = None,
+    include: Sequence[str | Path] = (),
+    limits: Limits | None = None,
+    settings: Mapping[str, Setting] | None = None,
+    every: bool = False,
+) -> Program:
+    """What `load` and `check` know about a file: graph, accepted sizes, diagnostics."""
+    limits = limits or Limits()
+    try:
+        file = locate(str(path))
+        source = Source(display_name(path, file), read_text(file, limits))
+    except SegError as error:
+        return Program(None, diagnostics=error.diagnostics)
+    return examine_source(
+        source,
+        file.parent,
+        net=net,
+        include=include,
+        limits=limits,
+        settings=settings,
+        every=every,
+        key=str(file.resolve()),
+    )
+
+
+def display_name(path: str | Path, file: Path) -> str:
+    """How messages and emitted code call the file: never an absolute path of a stock spec."""
+    return str(path) if Path(path) == file and not file.is_absolute() else f"{file.parent.name}/{file.name}"
+
+
+def examine_source(
+    source: Source,
+    folder: Path | None,
+    *,
+    net: str | None = None,
+    include: Sequence[str | Path] = (),
+    limits: Limits | None = None,
+    settings: Mapping[str, Setting] | None = None,
+    every: bool = False,
+    key: str = "",
+) -> Program:
+    """Everything from a text on."""
+    limits = limits or Limits()
+    roots = tuple(Path(root) for root in ([folder] if folder else []) + [Path(i) for i in include])
+    reader = Reader(roots, limits)
+    module = reader.main(source, folder, key or source.name)
+    found = [*reader.diagnostics, *check_names(module)]
+    try:
+        nets = _chosen(module, net, source, every=every)
+    except SegError as error:
+        return Program(None, diagnostics=_sorted([*found, *(error.diagnostics if not found else ())]))
+    programs = [_examine_net(module, item, settings or {}, limits, found) for item in nets]
+    everything = [*found, *(d for p in programs for d in p.diagnostics)]
+    last = programs[0] if programs else Program(None)
+    return Program(last.graph, last.accepted, _sorted(everything), last.unchecked)
+
+
+def _chosen(
+    module: Module, net: str | None, source: Source, *, every: bool
+) -> list[syntax.Net]:
+    nets = module.nets
+    if net is not None:
+        if net not in nets:
+            guess = nearest(net, list(nets))
+            helps = text_helps(f"did you mean `{guess}`?") if guess else ()
+            message = f"{source.name} has no net `{net}`; it has {', '.join(nets) or 'none'}"
+            raise SegError(Diagnostic("E0102", message, None, helps=helps))
+        return [nets[net]]
+    if every:
+        return list(nets.values())
+    if not nets:
+        raise SegError(Diagnostic("E4001", f"{source.name} defines no net", None))
+    if len(nets) > 1:
+        words = " and ".join(f"`{name}`" for name in nets)
+        message = f"this file has {len(nets)} nets: {words}"
+        helps = text_helps(f"--net {next(iter(nets))}")
+        span = next(iter(nets.values())).name.span
+        raise SegError(Diagnostic("E0102", message, span, helps=helps))
+    return list(nets.values())
+
+
+def _examine_net(
+    module: Module,
+    net: syntax.Net,
+    settings: Mapping[str, Setting],
+    limits: Limits,
+    found: Sequence[Diagnostic],
+) -> Program:
+    program: Elaboration = elaborate(module, net, settings, limits)
+    known = {(d.code, d.span) for d in found}
+    diagnostics = [d for d in program.diagnostics if (d.code, d.span) not in known]
+    proof = prove(program)
+    diagnostics += proof.diagnostics
+    if not diagnostics and not found:
+        diagnostics += run_checks(program, proof.accepted)
+    return Program(program.graph, proof.accepted, tuple(diagnostics), program.unchecked)
+
+
+def _sorted(diagnostics: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """In source order, each once."""
+    unique = dict.fromkeys(diagnostics)
+    return tuple(
+        sorted(
+            unique,
+            key=lambda d: (d.span is not None, d.span.source.name if d.span else "", d.span.start if d.span else 0, d.code),
+        )
+    )
