@@ -5,6 +5,7 @@ from __future__ import annotations
 from segdsl.diagnostics import Diagnostic, SegError
 from segdsl.ir import Graph
 from segdsl.program import check, load, parse
+from segdsl.report import Summary, summary
 
 __all__ = [  # noqa: RUF022: grouped by what they are for
     # reading programs
@@ -13,6 +14,8 @@ __all__ = [  # noqa: RUF022: grouped by what they are for
     "parse",
     # what they become
     "Graph",
+    "Summary",
+    "summary",
     # what is wrong with them
     "Diagnostic",
     "SegError",

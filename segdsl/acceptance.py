@@ -14,7 +14,6 @@ from segdsl.analysis.sizes import (
     SizeSet,
     Undecidable,
     condition_of,
-    in_words,
     solve,
     where_text,
 )
@@ -23,10 +22,10 @@ from segdsl.elaborate.builder import Need
 from segdsl.elaborate.net import Elaboration
 from segdsl.elaborate.state import Claim
 from segdsl.infer import at_user
-from segdsl.ir import Graph, Node, Value
+from segdsl.ir import Graph, Node
 from segdsl.ops.ports import Input
 from segdsl.source import Span
-from segdsl.symbolic import Size, ceil_div, evaluate, floor_div, symbols
+from segdsl.symbolic import ceil_div, evaluate, floor_div, symbols
 from segdsl.types import Everywhere, Feature
 
 
@@ -61,11 +60,11 @@ def prove(program: Elaboration) -> Acceptance:
         except Undecidable as error:
             found.append(_undecided(program.graph, str(error)))
             continue
-        size = first_outside(allowed, accepted[symbol])
         if allowed.empty:
             found.append(_impossible(program.graph, symbol))
-        elif size is not None:
-            failures.append(_failure(needs[symbol], symbol, size))
+            continue
+        failure = _first_failure(symbol, where, needs.get(symbol, []), accepted[symbol])
+        failures += [failure] if failure is not None else []
     found += _conflicts(program, failures, needs)
     found += _claims(program, accepted)
     return Acceptance(accepted, tuple(found))
@@ -109,10 +108,22 @@ def first_outside(allowed: SizeSet, accepted: SizeSet) -> int | None:
     return next((n for n in range(1, reach + 1) if n in allowed and n not in accepted), None)
 
 
-def _failure(needs: Sequence[Need], symbol: str, size: int) -> _Failure:
-    values = {symbol: size}
-    need = next(n for n in needs if not condition_of(n.requirement).holds(values))
-    return _Failure(need, symbol, size)
+def _first_failure(
+    symbol: str, where: Sequence[Condition], needs: Sequence[Need], accepted: SizeSet
+) -> _Failure | None:
+    """The first condition, in source order, that fails at an allowed size.
+
+    A join that differs tells more than a map that is too small, so sizes at which every window fits are
+    tried first.
+    """
+    fitting = [condition_of(n.requirement) for n in needs if n.requirement.kind == "at_least"]
+    for conditions in ([*where, *fitting], where):
+        size = first_outside(solve(symbol, conditions), accepted)
+        if size is not None:
+            values = {symbol: size}
+            broken = (n for n in needs if not condition_of(n.requirement).holds(values))
+            return _Failure(next(broken), symbol, size)
+    return None
 
 
 def _span(need: Need) -> Span:
@@ -135,7 +146,6 @@ def _conflict(
 ) -> Diagnostic:
     first = group[0]
     need, requirement = first.need, first.need.requirement
-    values = {first.symbol: first.size}
     solved = {f.symbol: _right_sizes(program, f.symbol, needs[f.symbol]) for f in group}
     others = " and ".join(f.symbol for f in group[1:])
     notes = [_example(program, first), *_verdicts(first, solved, others)]
@@ -148,7 +158,6 @@ def _conflict(
     diagnostic = Diagnostic(
         requirement.code, message, _span(need), labels=labels, notes=tuple(notes), helps=helps
     )
-    del values
     return at_user(diagnostic, need.scope)
 
 
@@ -271,7 +280,7 @@ def _claims(program: Elaboration, accepted: Mapping[str, SizeSet]) -> Iterable[D
         for condition in conditions_of(claim):
             problem = disproof(condition, accepted)
             if problem is not None:
-                yield _claim_failure(claim, problem, accepted)
+                yield _claim_failure(claim, problem)
                 break
 
 
@@ -305,9 +314,7 @@ def disproof(condition: Condition, accepted: Mapping[str, SizeSet]) -> dict[str,
     return None if size is None else {name: size}
 
 
-def _claim_failure(
-    claim: Claim, problem: dict[str, int] | str, accepted: Mapping[str, SizeSet]
-) -> Diagnostic:
+def _claim_failure(claim: Claim, problem: dict[str, int] | str) -> Diagnostic:
     if isinstance(problem, str):
         note = f"it cannot be decided: {problem}"
     elif not problem:
@@ -318,7 +325,6 @@ def _claim_failure(
     diagnostic = Diagnostic(
         claim.code, claim.message, claim.span, labels=claim.labels, notes=(note,) if note else ()
     )
-    del accepted
     return at_user(diagnostic, claim.scope)
 
 
@@ -338,6 +344,3 @@ def refused_size(name: str, size: int, known: SizeSet) -> Diagnostic:
     notes = (f"this net accepts {known}",)
     helps = text_helps(f"nearest: {near}") if near else ()
     return Diagnostic("E3014", f"{name} = {size} is not accepted", None, notes=notes, helps=helps)
-
-
-__all__ = ["Acceptance", "Size", "Value", "in_words", "prove", "refused_size"]

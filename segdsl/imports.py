@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,8 @@ class Module:
     items: dict[str, tuple[Entry, Module]] = field(default_factory=dict[str, "tuple[Entry, Module]"])
     modules: dict[str, Module] = field(default_factory=dict[str, "Module"])
     spans: dict[str, Span] = field(default_factory=dict[str, Span])
+    lost: frozenset[str] = frozenset()
+    """Names that text left out for its mistakes may have bound: nobody complains about them."""
 
     @property
     def nets(self) -> dict[str, syntax.Net]:
@@ -57,7 +60,7 @@ class Reader:
     def _link(self, source: Source, folder: Path | None, key: str) -> Module:
         tree, found = parse(source, self.limits)
         self.diagnostics.extend(found)
-        module = Module(tree)
+        module = Module(tree, lost=_bound_in_text(source.text) if found else frozenset())
         self._read[key] = module
         self._open.append(key)
         for item in tree.items:
@@ -87,11 +90,17 @@ class Reader:
         else:
             module.items[name.name] = entry
 
+    def _lose(self, module: Module, alias: syntax.Ident) -> None:
+        """Keep quiet about the uses of a name whose import failed."""
+        module.spans.setdefault(alias.name, alias.span)
+        module.lost |= {alias.name}
+
     def _import_names(self, module: Module, item: syntax.ImportNames, folder: Path | None) -> None:
         target = self._target(item, folder)
         for name, alias in item.names:
             entry = target.items.get(name.name) if target is not None else None
             if target is not None and (entry is None or entry[1] is not target):
+                self._lose(module, alias)
                 known = [n for n, (_, home) in target.items.items() if home is target]
                 guess = nearest(name.name, known)
                 where = ".".join(part.name for part in item.module)
@@ -107,7 +116,7 @@ class Reader:
             elif entry is not None:
                 self._define(module, alias, entry)
             else:
-                module.spans.setdefault(alias.name, alias.span)
+                self._lose(module, alias)
 
     def _target(self, item: syntax.ImportNames, folder: Path | None) -> Module | None:
         parts = [part.name for part in item.module]
@@ -121,7 +130,7 @@ class Reader:
         if target is not None:
             self._define(module, item.alias, target)
         else:
-            module.spans.setdefault(item.alias.name, item.alias.span)
+            self._lose(module, item.alias)
 
     def _standard(self, parts: list[str], span: Span) -> Module | None:
         name = "/".join(parts) + ".seg"
@@ -189,6 +198,17 @@ class Reader:
         guess = nearest(".".join(parts), known)
         helps = text_helps(f"did you mean `std.{guess}`?") if guess else ()
         self.diagnostics.append(Diagnostic(code, message, span, helps=helps))
+
+
+_BINDING = re.compile(
+    r"\b(?:as|input|output|layer|var|weight|const|block|net|for|import)\s+([A-Za-z_]\w*)"
+    r"|\b([A-Za-z_]\w*)\s*(?:\+?=(?!=)|:|,)"
+)
+
+
+def _bound_in_text(text: str) -> frozenset[str]:
+    """Every name that stands where a name is bound, in a text that could not be read whole."""
+    return frozenset(a or b for a, b in _BINDING.findall(text))
 
 
 def _unsafe(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from segdsl import syntax
-from segdsl.diagnostics import Diagnostic
+from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help
 from segdsl.limits import Limits
 from segdsl.parsing import literals
 from segdsl.parsing.brackets import Brackets, balanced
@@ -15,12 +15,12 @@ from segdsl.parsing.build import Builder
 from segdsl.parsing.complaints import certain
 from segdsl.parsing.lalr import Machine
 from segdsl.parsing.layout import layout
-from segdsl.parsing.messages import Mistake, explain
+from segdsl.parsing.messages import Mistake, explain_expression
 from segdsl.parsing.recovery import Recovery
 from segdsl.parsing.scan import Refused, Scan, scan
 from segdsl.parsing.tokens import END, NEWLINE, Token
 from segdsl.source import Source, Span
-from segdsl.diagnostics import Edit
+from segdsl.version import __version__
 
 EDITIONS = (1,)
 """The editions of the language that this version reads."""
@@ -34,21 +34,23 @@ def parse(
 ) -> tuple[syntax.Module, tuple[Diagnostic, ...]]:
     """The syntax tree of a source, and what is wrong with its text, in the order of the text.
 
-    Without diagnostics the tree is the whole file. With them it holds what could be read: statements
-    with mistakes are left out, and the body of a head that could not be read stands under `if true`.
-    Never raises, whatever the text.
+    Without diagnostics the tree is the whole file. With them it holds what could be read:
+    statements with mistakes are left out, and the body of a head that could not be read stands
+    under `if true`. Never raises, whatever the text.
     """
     refused = _refuse(source, limits)
     if refused is None:
         try:
-            return _parse(source, scan(source, limits), limits)
-        except Refused as found:
-            refused = found.diagnostic
+            found = scan(source, limits)
+            module, diagnostics = _parse(source, found, limits)
+            return replace(module, tokens=found.count), diagnostics
+        except Refused as limit:
+            refused = limit.diagnostic
     return syntax.Module(source, None, ()), (refused,)
 
 
 def comments(source: Source, limits: Limits = _DEFAULTS) -> Iterator[Span]:
-    """The places of all comments, from `#` to the end of the line; none of a file that is refused."""
+    """The places of all comments, from `#` to the line end; none of a file that is refused."""
     try:
         found = scan(source, limits)
     except Refused:
@@ -98,12 +100,19 @@ def _recover(
     builder = _builder(source, found, limits)
     machine = Machine("start", builder)
     early = early + brackets.diagnostics
-    known = [d.span.start for d in early if d.span is not None and d.code != "E0011"]
+    known = [d.span.start for d in early if d.span is not None and not _is_insertion(d)]
+    known += brackets.mended
     recovery = Recovery(source, tokens, machine, limits, known)
     whole = recovery.run()
     module = machine.result if whole else syntax.Module(source, None, ())
     items = tuple(i for i in module.items if not (isinstance(i, syntax.Net) and not i.name.name))
     return replace(module, items=items), _sorted(early + builder.diagnostics + recovery.diagnostics)
+
+
+def _is_insertion(diagnostic: Diagnostic) -> bool:
+    """Whether it says that a line is missing: the next one may have mistakes of its own."""
+    edits = [edit for help_ in diagnostic.helps for edit in help_.edits]
+    return diagnostic.code == "E0011" and any(edit.text.endswith("\n") for edit in edits)
 
 
 def _sorted(diagnostics: list[Diagnostic]) -> tuple[Diagnostic, ...]:
@@ -116,10 +125,15 @@ def _check_edition(source: Source, tokens: list[Token]) -> Diagnostic | None:
     if first.kind != "SEG":
         if _edition_elsewhere(tokens):
             return None
+        text = "the first line must name the edition: `seg 1`"
+        span = Span(source, first.start, first.end)
+        if first.kind == "NUMBER" and (len(tokens) < 2 or tokens[1].kind == NEWLINE):
+            edit = Edit(span, f"seg {EDITIONS[-1]}")
+            help_ = Help("write `seg 1`", (edit,), Applicability.LIKELY)
+            return Diagnostic("E0011", text, span, helps=(help_,))
         start = 1 if source.text.startswith("\ufeff") else 0
         help_ = certain("insert `seg 1`", Edit(Span(source, start, start), "seg 1\n"))
-        text = "the first line must name the edition: `seg 1`"
-        return Diagnostic("E0011", text, Span(source, first.start, first.end), helps=(help_,))
+        return Diagnostic("E0011", text, span, helps=(help_,))
     if len(tokens) < 2 or tokens[1].kind != "NUMBER":
         return None
     span = Span(source, tokens[1].start, tokens[1].end)
@@ -127,14 +141,15 @@ def _check_edition(source: Source, tokens: list[Token]) -> Diagnostic | None:
     if not unit and value in EDITIONS and isinstance(value, int):
         return None
     known = " and ".join(map(str, EDITIONS))
-    text = f"this file needs edition {span.text}; this segdsl knows {known}"
-    help_ = certain("lower the edition", Edit(span, str(EDITIONS[-1])))
+    text = f"this file needs edition {span.text}; segdsl {__version__} knows {known}"
+    edit = Edit(span, str(EDITIONS[-1]))
+    help_ = Help("upgrade, or lower the edition", (edit,), Applicability.LIKELY)
     return Diagnostic("E0010", text, span, helps=(help_,))
 
 
 def _edition_elsewhere(tokens: list[Token]) -> bool:
-    """Whether a later line names an edition: the parser will say that it stands in the wrong place."""
-    for before, token, after in zip(tokens, tokens[1:], tokens[2:]):
+    """Whether a later line names an edition: the parser says that it stands in the wrong place."""
+    for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if before.kind == NEWLINE and token.kind == "SEG" and after.kind == "NUMBER":
             return True
     return False
@@ -177,5 +192,5 @@ def _braces(builder: Builder, start: int, end: int) -> syntax.Expr:
         builder.diagnostics.append(Diagnostic("E0014", text, span))
     else:
         mistake = Mistake(builder.source, tokens, index, 0, machine, outside=False)
-        builder.diagnostics.append(explain(mistake))
+        builder.diagnostics.append(explain_expression(mistake))
     return syntax.Name("_", span)

@@ -481,3 +481,4 @@ class Module:
     source: Source
     edition: int | None
     items: tuple[Item, ...]
+    tokens: int = 0  # how many were read; a program has a limit

@@ -13,7 +13,9 @@ from math import ceil, floor
 from struct import pack, unpack
 from typing import Literal
 
-from segdsl.types import Window
+from segdsl.types import POINTWISE, Window
+
+ONE = Fraction(1)
 
 Edge = Literal["drop", "clamp", "reflect"]
 Tag = Literal["value", "gate", "stat", "attend", "index", "offset", "crf", "adaptive", "size"]
@@ -84,7 +86,7 @@ class Taps:
 class Sliding(Taps):
     """A window: `stride*y - before + dilation*j` for j below `kernel`."""
 
-    window: Window = Window(1)
+    window: Window = POINTWISE
 
     def indices(self, y: int) -> Sequence[int]:
         w = self.window
@@ -105,7 +107,7 @@ class Sliding(Taps):
 class Spread(Taps):
     """A transposed window: `(y + before - dilation*j) / stride` where whole. May be empty."""
 
-    window: Window = Window(1)
+    window: Window = POINTWISE
 
     def indices(self, y: int) -> Sequence[int]:
         w = self.window
@@ -129,7 +131,7 @@ class Nearest(Taps):
     The shift is 0, or 1/2 for nearest-exact.
     """
 
-    ratio: Fraction = Fraction(1)
+    ratio: Fraction = ONE
     exact: bool = False
     edge: Edge = "clamp"
 
@@ -137,7 +139,13 @@ class Nearest(Taps):
         return (floor((y + Fraction(int(self.exact), 2)) * self.ratio),)
 
     def at(self, y: int, before: int, after: int) -> tuple[int, ...]:
-        """As torch computes it, in float32: the rational rule differs in some odd ratios."""
+        """As torch computes it, in float32: the rational rule differs in some odd ratios.
+
+        Source: pytorch/pytorch aten/src/ATen/native/UpSample.h, `nearest_idx`. Equal and doubled
+        sizes ignore the factor, which shows where n*factor was rounded down.
+        """
+        if not self.exact and after in (before, 2 * before):
+            return (y * before // after,)
         place = _single(_single(y + 0.5 * self.exact) * _single(float(self.ratio)))
         return (min(floor(place), before - 1),)
 
@@ -168,7 +176,7 @@ class Interpolated(Taps):
     `reach` is 1 for bilinear, 2 for bicubic. Where x is whole, one tap has all the weight.
     """
 
-    ratio: Fraction = Fraction(1)
+    ratio: Fraction = ONE
     reach: int = 1
     edge: Edge = "clamp"
 
@@ -188,7 +196,7 @@ class Interpolated(Taps):
 class Antialiased(Taps):
     """Half-pixel resize with antialiasing: all pixels under a kernel widened by the ratio."""
 
-    ratio: Fraction = Fraction(1)
+    ratio: Fraction = ONE
     reach: int = 1
     edge: Edge = "drop"
 

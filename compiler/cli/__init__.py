@@ -66,7 +66,7 @@ def _run(arguments: list[str]) -> int:
         return 2
     except SegError as error:
         console.report(error.diagnostics)
-        return exit_code(error.diagnostics)
+        return exit_code(error.diagnostics) or 1
 
 
 def _command(name: str, arguments: list[str], console: Console) -> int:

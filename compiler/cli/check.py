@@ -6,11 +6,9 @@ import argparse
 
 from compiler.cli.checkpoint import add_weights, load_weights, refuse_idle_options
 from compiler.cli.console import FORMATS, note
-from compiler.cli.options import add_choice
-from compiler.cli.settings import parse_settings
-from segdsl.diagnostics import Diagnostic, SegError, Severity
-from segdsl.ir import Const
-from segdsl.program import check, load
+from compiler.cli.options import Choice, add_choice, read_choice
+from compiler.cli.usage import exit_code
+from segdsl.diagnostics import Diagnostic, SegError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,24 +25,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
     """Everything that is wrong with the files; those without errors are named on stderr."""
     refuse_idle_options(args)
-    settings = parse_settings(args.set)
-    return tuple(d for name in args.files for d in _check(name, args, settings))
+    choice = read_choice(args)
+    return tuple(d for name in args.files for d in _check(name, choice, args))
 
 
-def _check(
-    name: str, args: argparse.Namespace, settings: dict[str, Const]
-) -> tuple[Diagnostic, ...]:
-    try:
-        found = check(name, net=args.net, **settings)
-        if args.weights and not _errors(found):
-            graph = load(name, net=args.net, **settings)
-            found += load_weights(graph, args).report.warnings
-    except SegError as error:
-        found = error.diagnostics
-    if args.format == "human" and not _errors(found) and not (found and args.deny):
-        note(f"{name}: ok")
+def _check(name: str, choice: Choice, args: argparse.Namespace) -> tuple[Diagnostic, ...]:
+    """What is wrong with one file: with all its nets, or with the one that a checkpoint is for."""
+    program = choice.examine(name, every=not args.weights)
+    found = program.diagnostics
+    if args.weights and program.graph is not None and not program.failed:
+        try:
+            found += load_weights(program.graph, args).report.warnings
+        except SegError as error:
+            found += error.diagnostics
+    if args.format == "human" and not exit_code(found, deny_warnings=args.deny is not None):
+        note(f"{name}: ok{_unchecked(program.unchecked)}")
     return found
 
 
-def _errors(found: tuple[Diagnostic, ...]) -> bool:
-    return any(d.severity is Severity.ERROR for d in found)
+def _unchecked(count: int) -> str:
+    if not count:
+        return ""
+    checks = "1 check speaks" if count == 1 else f"{count} checks speak"
+    return f"; {checks} of the default parameters and did not run"

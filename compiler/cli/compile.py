@@ -33,9 +33,11 @@ def run(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
         raise usage_error("`--weights` needs `-o`: the weights are written beside the source")
     if to_file:
         _refuse_early(args)
-    graph = load_program(args)
-    source = emit(graph, flat=args.flat)
-    warnings = _write_weights(graph, args) if args.weights else ()
+    program = load_program(args)
+    source = emit(program.graph, flat=args.flat)
+    warnings = program.warnings
+    if args.weights:
+        warnings += _write_weights(program.graph, args)
     if to_file:
         write_atomic(args.output, source)
         note(f"wrote {args.output}")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import dataclass
 
 from compiler.cli.settings import parse_settings
 from compiler.cli.usage import usage_error
-from segdsl.ir import Graph
+from segdsl.diagnostics import Diagnostic, SegError
+from segdsl.ir import Const, Graph
 from segdsl.limits import Limits
+from segdsl.program import Program, examine
 
 _SIZE = re.compile(r"([0-9]{1,9})(?:x([0-9]{1,9}))?")
 
@@ -20,7 +23,7 @@ def add_program(parser: argparse.ArgumentParser) -> None:
 
 
 def add_choice(parser: argparse.ArgumentParser) -> None:
-    """`--net` and `--set`."""
+    """The options about programs: net, parameters, folders of imports, limits."""
     parser.add_argument("--net", metavar="NAME", help="the net, where the file has several")
     parser.add_argument(
         "--set",
@@ -29,17 +32,78 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a parameter of the net, as classes=19 or rates=[6,12]; may be repeated",
     )
+    parser.add_argument(
+        "--include",
+        metavar="FOLDER",
+        action="append",
+        default=[],
+        help="another folder that imports may read from; may be repeated",
+    )
+    for name, (_, most, what) in _CAPS.items():
+        parser.add_argument(name, metavar="N", help=f"{what}, at most {most:,}")
 
 
-def load_program(args: argparse.Namespace) -> Graph:
-    """The checked graph that FILE, `--net` and `--set` mean.
+_CAPS = {
+    "--max-nodes": ("nodes", 1_000_000, "allow more nodes"),
+    "--max-tokens": ("tokens", 1_000_000, "allow longer programs"),
+    "--max-params": ("parameters", 1 << 40, "allow more parameters"),
+}
+"""Options that raise a limit: the field of Limits, the highest value, what it does."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the options say about programs, read once and used for every file."""
+
+    net: str | None
+    settings: dict[str, Const]
+    include: tuple[str, ...]
+    limits: Limits
+
+    def examine(self, file: str, *, every: bool = False) -> Program:
+        """What is known about a file; `every` looks at all its nets unless one was chosen."""
+        return examine(
+            file,
+            net=self.net,
+            include=self.include,
+            limits=self.limits,
+            settings=self.settings,
+            every=every,
+        )
+
+
+def read_choice(args: argparse.Namespace) -> Choice:
+    """The options of `add_choice`.
+
+    Raises:
+        UsageError: one of them has no value that it can take.
+    """
+    caps = {
+        field: whole_number(name, value, 1, most)
+        for name, (field, most, _) in _CAPS.items()
+        if (value := getattr(args, name[2:].replace("-", "_"))) is not None
+    }
+    return Choice(args.net, parse_settings(args.set), tuple(args.include), Limits(**caps))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A program without errors."""
+
+    graph: Graph
+    warnings: tuple[Diagnostic, ...]
+
+
+def load_program(args: argparse.Namespace) -> Loaded:
+    """The checked graph that FILE and the options mean, and the warnings about it.
 
     Raises:
         SegError: the program is wrong, or the options do not fit it.
     """
-    from segdsl.program import load
-
-    return load(args.file, net=args.net, **parse_settings(args.set))
+    program = read_choice(args).examine(args.file)
+    if program.failed or program.graph is None:
+        raise SegError(*program.diagnostics)
+    return Loaded(program.graph, program.diagnostics)
 
 
 def parse_size(text: str) -> tuple[int, int]:

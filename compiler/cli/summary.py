@@ -23,8 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
     """Print the summary on stdout."""
-    size = parse_size(args.size) if args.size else None
+    size = parse_size(args.size) if args.size is not None else None
     batch = whole_number("--batch", args.batch, 1, _BATCHES)
-    table = summary(load_program(args), size=size, batch=batch)
+    program = load_program(args)
+    table = summary(program.graph, size=size, batch=batch)
     say(json.dumps(table.as_json(), indent=2) if args.json else str(table))
-    return ()
+    return program.warnings

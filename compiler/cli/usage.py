@@ -43,8 +43,14 @@ class Parser(argparse.ArgumentParser):
         near = None
         if unknown and unknown[1].startswith("-"):
             given = unknown[1].partition("=")[0]
-            near = nearest(given, self._option_string_actions)
+            near = self._nearest(given)
             message = f"there is no option `{given}`"
         helps = [f"did you mean `{near}`?"] if near else []
         helps.append(f"`{self.prog} --help` lists the options")
         raise usage_error(f"{self.prog}: {message}", *helps)
+
+    def _nearest(self, given: str) -> str | None:
+        """The option that was meant: the only one that begins so, or one spelled almost so."""
+        options = list(self._option_string_actions)
+        longer = [option for option in options if option.startswith(given) and given != "-"]
+        return longer[0] if len(longer) == 1 else nearest(given, options)

@@ -25,9 +25,9 @@ def run(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
     """Write every array of the net, by the initialisers that the program names."""
     check_writable(args.output, inputs=[args.file])
     seed = whole_number("--seed", args.seed, 0, _SEEDS)
-    graph = load_program(args)
-    table = params(graph)
-    weights = initialise(table, seed, owners=owners(graph))
+    program = load_program(args)
+    table = params(program.graph)
+    weights = initialise(table, seed, owners=owners(program.graph))
     weights.to_safetensors(args.output)
     note(f"wrote {args.output}: {len(weights)} arrays, {count(table):,} parameters")
-    return ()
+    return program.warnings

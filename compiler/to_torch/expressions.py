@@ -7,7 +7,7 @@ readability only.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from compiler.to_torch.lower import Literal, literal
@@ -210,3 +210,53 @@ def text(tree: Expression, outer: int = 0) -> str:
 
 def _simple(tree: Expression) -> bool:
     return isinstance(tree, ast.Name | ast.Constant)
+
+
+def minus(tree: Expression, number: int) -> Expression:
+    """`tree - number`."""
+    return _simplified(ast.BinOp(tree, ast.Sub(), constant(number)))
+
+
+def times(left: Expression, right: Expression) -> Expression:
+    """`left * right`."""
+    return _simplified(ast.BinOp(left, ast.Mult(), right))
+
+
+def halved(tree: Expression) -> Expression:
+    """`tree // 2`, with an even factor in front halved."""
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Mult) and isinstance(tree.left, ast.Constant):
+        factor = tree.left.value
+        if isinstance(factor, int) and factor % 2 == 0:
+            return times(constant(factor // 2), tree.right)
+    return _simplified(ast.BinOp(tree, ast.FloorDiv(), constant(2)))
+
+
+def total(parts: Sequence[Expression | None]) -> Expression | None:
+    """The sum, equal terms as a product and numbers last; None where a part is unknown."""
+    counts: dict[str, tuple[Expression, int]] = {}
+    number = 0
+    for part in parts:
+        if part is None:
+            return None
+        if isinstance(part, ast.Constant) and isinstance(part.value, int):
+            number += part.value
+            continue
+        key = text(part)
+        counts[key] = (part, counts.get(key, (part, 0))[1] + 1)
+    result: Expression | None = None
+    for part, count in counts.values():
+        term = times(constant(count), part)
+        result = term if result is None else _simplified(ast.BinOp(result, ast.Add(), term))
+    if result is None:
+        return constant(number)
+    return _simplified(ast.BinOp(result, ast.Add(), constant(number)))
+
+
+def plus(left: Expression, right: Expression) -> Expression:
+    """`left + right`."""
+    return _simplified(ast.BinOp(left, ast.Add(), right))
+
+
+def over(tree: Expression, number: int) -> Expression:
+    """`tree // number`."""
+    return _simplified(ast.BinOp(tree, ast.FloorDiv(), constant(number)))

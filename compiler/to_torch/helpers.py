@@ -57,20 +57,20 @@ def drop_path(x: Tensor, p: float, training: bool) -> Tensor:
 '''
 
 HELPERS["crop"] = '''\
-def crop(x: Tensor, size: List[int], top: int, left: int) -> Tensor:
+def crop(x: Tensor, size: list[int], top: int, left: int) -> Tensor:
     """The part of `x` of this size that begins at (top, left)."""
     return x.narrow(2, top, size[0]).narrow(3, left, size[1])
 '''
 
 HELPERS["centre_crop"] = '''\
-def centre_crop(x: Tensor, size: List[int]) -> Tensor:
+def centre_crop(x: Tensor, size: list[int]) -> Tensor:
     """The middle part of `x` of this size; an odd rest is cut off at the end."""
     top, left = (x.shape[2] - size[0]) // 2, (x.shape[3] - size[1]) // 2
     return x.narrow(2, top, size[0]).narrow(3, left, size[1])
 '''
 
 HELPERS["pad_like"] = '''\
-def pad_like(x: Tensor, size: List[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+def pad_like(x: Tensor, size: list[int], mode: str = "constant", value: float = 0.0) -> Tensor:
     """Pads `x` evenly to this size; an odd rest goes to the end."""
     height, width = size[0] - x.shape[2], size[1] - x.shape[3]
     top, left = height // 2, width // 2

@@ -9,7 +9,7 @@ import re
 from compiler.to_torch.lower import EmissionError
 
 HEADER_NAMES = frozenset(
-    {"annotations", "torch", "nn", "F", "Tensor", "List", "NamedTuple", "Optional", "Tuple"}
+    {"torch", "nn", "F", "Tensor", "NamedTuple"}
 )
 """What the header of an emitted file binds."""
 

@@ -110,15 +110,22 @@ def opened(path: StrPath) -> Iterator[IO[bytes]]:
         raise no_file(path, "there is no such file") from None
     except (OSError, ValueError) as error:
         raise no_file(path, _reason(error)) from None
+    try:
+        _check_regular(path, os.fstat(descriptor))
+    except SegError:
+        os.close(descriptor)
+        raise
     with os.fdopen(descriptor, "rb") as file:
-        state = os.fstat(file.fileno())
-        if stat.S_ISDIR(state.st_mode):
-            raise no_file(path, "this is a directory, not a file")
-        if not stat.S_ISREG(state.st_mode):
-            raise no_file(path, "this is a pipe or a device, not a file")
-        if state.st_size > MAX_FILE:
-            raise bad_weights(path, f"it has {state.st_size:,} bytes, the limit is {MAX_FILE:,}")
         yield file
+
+
+def _check_regular(path: StrPath, state: os.stat_result) -> None:
+    if stat.S_ISDIR(state.st_mode):
+        raise no_file(path, "this is a directory, not a file")
+    if not stat.S_ISREG(state.st_mode):
+        raise no_file(path, "this is a pipe or a device, not a file")
+    if state.st_size > MAX_FILE:
+        raise bad_weights(path, f"it has {state.st_size:,} bytes, the limit is {MAX_FILE:,}")
 
 
 def _reason(error: Exception) -> str:

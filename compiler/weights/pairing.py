@@ -63,13 +63,13 @@ def _closest(sources: Sequence[str], targets: Sequence[str]) -> list[tuple[str, 
     if len(sources) * len(targets) > MAX_CANDIDATES:
         return list(zip(sources, targets, strict=False))
     scored = sorted(
-        (_distance(source.split("."), target.split(".")), abs(i - j), i, j)
+        (*_distance(source.split("."), target.split(".")), abs(i - j), i, j)
         for i, source in enumerate(sources)
         for j, target in enumerate(targets)
     )
     free_sources, free_targets = set(range(len(sources))), set(range(len(targets)))
     chosen: list[tuple[int, int]] = []
-    for _, _, i, j in scored:
+    for _, _, _, i, j in scored:
         if i in free_sources and j in free_targets:
             free_sources.remove(i)
             free_targets.remove(j)
@@ -77,15 +77,24 @@ def _closest(sources: Sequence[str], targets: Sequence[str]) -> list[tuple[str, 
     return [(sources[i], targets[j]) for i, j in sorted(chosen)]
 
 
-def _distance(left: Sequence[str], right: Sequence[str]) -> int:
-    """Levenshtein's distance between two paths, by parts."""
+def _distance(left: Sequence[str], right: Sequence[str]) -> tuple[int, int]:
+    """Levenshtein's distance between two paths, by parts; then the parts not shared at the ends."""
     row = list(range(len(right) + 1))
     for i, one in enumerate(left, 1):
         previous, row[0] = row[0], i
         for j, other in enumerate(right, 1):
             change = previous + (one != other)
             previous, row[j] = row[j], min(change, row[j] + 1, row[j - 1] + 1)
-    return row[-1]
+    before, after = _shared(left, right)
+    return row[-1], -before - after
+
+
+def _shared(left: Sequence[str], right: Sequence[str]) -> tuple[int, int]:
+    """How many parts two paths share at the start, and at the end of what is left."""
+    shorter = min(len(left), len(right))
+    before = next((i for i in range(shorter) if left[i] != right[i]), shorter)
+    rest = shorter - before
+    return before, next((i for i in range(rest) if left[-1 - i] != right[-1 - i]), rest)
 
 
 def rules_for(pairs: Sequence[Pair], others: Sequence[str]) -> str:
@@ -124,10 +133,7 @@ def _general_rules(pairs: Sequence[Pair]) -> list[Rule]:
 def _holes(pair: Pair) -> tuple[str, str]:
     """The pair as patterns: parts that both names share at their ends become holes."""
     source, target = pair.source.split("."), pair.target.split(".")
-    shorter = min(len(source), len(target))
-    before = next((i for i in range(shorter) if source[i] != target[i]), shorter)
-    rest = shorter - before
-    after = next((i for i in range(rest) if source[-1 - i] != target[-1 - i]), rest)
+    before, after = _shared(source, target)
     head = ["{a...}"] if before else []
     if before:
         tail = [f"{{{letter}}}" for letter in ascii_lowercase[1 : 1 + after]]

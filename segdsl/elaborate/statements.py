@@ -22,7 +22,7 @@ from segdsl.ops.base import RuleError
 from segdsl.ops.ports import Input, Output, SizeCondition, Weight
 from segdsl.source import Span
 from segdsl.symbolic import Size, symbol
-from segdsl.types import ZEROS, DType
+from segdsl.types import ZEROS, DType, Initialiser
 
 
 def run_body(state: State, frame: Frame, body: tuple[syntax.Stmt, ...]) -> None:
@@ -325,22 +325,28 @@ def _run_weight(state: State, frame: Frame, statement: syntax.WeightStmt) -> Non
     if not isinstance(declared, syntax.ShapeType):
         refuse(frame, "E2003", "a weight has a shape, as `[C]`", declared.span)
     sizes = [_weight_size(state, frame, dim) for dim in declared.dims]
-    init = ZEROS
-    if statement.value is not None:
-        found = initialiser(state, frame, statement.value)
-        if found is None:
-            message = "a weight starts from an initialiser, as `constant(1.0)`"
-            refuse(frame, "E2003", message, statement.value.span)
-        init = found
+    located = statement.value if isinstance(statement.value, syntax.At) else None
+    init = _weight_init(state, frame, located.value if located else statement.value)
     try:
         op = Weight(tuple(sizes), init)
     except RuleError as error:
         refuse(frame, error.code, error.message, statement.span)
-    path = join(frame.prefix, statement.name.name, *map(str, frame.turns))
+    own = (statement.name.name, *map(str, frame.turns))
+    path = written_path(state, frame, located.path) if located else join(frame.prefix, *own)
     (value,) = state.builder.apply(
         op, (), frame, span=statement.span, parts={}, path=path, label=node_label(frame, statement.name.name)
     )
     _bind(state, frame, statement.name, value)
+
+
+def _weight_init(state: State, frame: Frame, expr: syntax.Expr | None) -> Initialiser:
+    if expr is None:
+        return ZEROS
+    found = initialiser(state, frame, expr)
+    if found is None:
+        message = "a weight starts from an initialiser, as `constant(1.0)`"
+        refuse(frame, "E2003", message, expr.span)
+    return found
 
 
 def _weight_size(state: State, frame: Frame, dim: syntax.Expr | syntax.AnyDims) -> int:

@@ -10,6 +10,8 @@ from segdsl.ops.base import Op, RuleError, operator
 from segdsl.ops.operands import count, float_channels, float_map, split_channels
 from segdsl.ops.window import (
     MAX_CHANNELS,
+    NO_PAD,
+    UNIT,
     check_range,
     check_window,
     fits,
@@ -31,6 +33,8 @@ from segdsl.types import (
     Sides,
     Window,
 )
+
+NO_OUTPUT_PAD = Pair(0, 0)
 
 
 def _arrays(
@@ -68,9 +72,9 @@ class Conv(Op):
     out: int
     kernel: Pair
     _: KW_ONLY
-    stride: Pair = Pair(1, 1)
-    pad: Padding = Sides(0, 0, 0, 0)
-    dilation: Pair = Pair(1, 1)
+    stride: Pair = UNIT
+    pad: Padding = NO_PAD
+    dilation: Pair = UNIT
     groups: int = 1
     bias: bool = True
     init: Initialiser = TORCH_DEFAULT
@@ -142,10 +146,10 @@ class ConvTranspose(Op):
     out: int
     kernel: Pair
     _: KW_ONLY
-    stride: Pair = Pair(1, 1)
-    pad: Padding = Sides(0, 0, 0, 0)
-    output_pad: Pair = Pair(0, 0)
-    dilation: Pair = Pair(1, 1)
+    stride: Pair = UNIT
+    pad: Padding = NO_PAD
+    output_pad: Pair = NO_OUTPUT_PAD
+    dilation: Pair = UNIT
     groups: int = 1
     bias: bool = True
     init: Initialiser = TORCH_DEFAULT

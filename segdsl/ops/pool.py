@@ -10,6 +10,8 @@ from segdsl.ops.base import Op, RuleError, operator
 from segdsl.ops.operands import AXES, any_map, equal_axes, float_map
 from segdsl.ops.window import (
     MAX_STEP,
+    NO_PAD,
+    UNIT,
     check_range,
     check_window,
     fits,
@@ -30,11 +32,13 @@ from segdsl.types import (
     Window,
 )
 
-UNDILATED = Pair(1, 1)
+HALVING = Pair(2, 2)
 
 
 def _check_pool(kernel: Pair, stride: Pair, dilation: Pair, pad: Padding) -> None:
     """Refuse windows that torch's pools refuse: pads are symmetric and at most half the kernel.
+
+    Half the *undilated* kernel: torch 2.13 refuses more on the CPU.
 
     Raises:
         RuleError: E2005, E2009, or E3009 for `same` with an even kernel.
@@ -48,10 +52,9 @@ def _check_pool(kernel: Pair, stride: Pair, dilation: Pair, pad: Padding) -> Non
             blame="pad",
             help="pad the map before: `pad([top, left, bottom, right])`",
         )
-    for k, d, side in zip(kernel, dilation, (sides.top, sides.left), strict=True):
-        half = (d * (k - 1) + 1) // 2
-        if side > half:
-            message = f"`pad` must be at most half the kernel, {half}, got {side}"
+    for k, side in zip(kernel, (sides.top, sides.left), strict=True):
+        if side > k // 2:
+            message = f"`pad` must be at most half the kernel, {k // 2}, got {side}"
             raise RuleError(message, code="E2005", blame="pad")
 
 
@@ -65,8 +68,9 @@ def _pool_window(kernel: Pair, stride: Pair, dilation: Pair, pad: Padding, axis:
 class MaxPool(Op):
     """The largest value under a window: `x -> max_pool(3, stride=2, pad=1)`.
 
-    As torch's MaxPool2d. With `ceil` the last window must start inside the map or the padding before
-    it. With `indices` there are two results, `values` and `indices` (i64, positions in each h*w plane).
+    As torch's MaxPool2d. With `ceil` the last window must start inside the map or the padding
+    before it. With `indices` there are two results, `values` and `indices` (i64, positions in each
+    h*w plane).
 
     Attributes:
         kernel: rows and columns of the window.
@@ -82,8 +86,8 @@ class MaxPool(Op):
     kernel: Pair
     _: KW_ONLY
     stride: Pair | None = None
-    pad: Padding = Sides(0, 0, 0, 0)
-    dilation: Pair = UNDILATED
+    pad: Padding = NO_PAD
+    dilation: Pair = UNIT
     ceil: bool = False
     indices: bool = False
 
@@ -138,12 +142,12 @@ class AvgPool(Op):
     kernel: Pair
     _: KW_ONLY
     stride: Pair | None = None
-    pad: Padding = Sides(0, 0, 0, 0)
+    pad: Padding = NO_PAD
     ceil: bool = False
     count_include_pad: bool = True
 
     def __post_init__(self) -> None:
-        _check_pool(self.kernel, self.step, UNDILATED, self.pad)
+        _check_pool(self.kernel, self.step, UNIT, self.pad)
 
     @property
     def step(self) -> Pair:
@@ -153,10 +157,10 @@ class AvgPool(Op):
     @property
     def sides(self) -> Sides:
         """The padding in numbers."""
-        return sides_of(self.pad, self.kernel, UNDILATED)
+        return sides_of(self.pad, self.kernel, UNIT)
 
     def window(self, axis: Axis) -> Window:
-        return _pool_window(self.kernel, self.step, UNDILATED, self.pad, axis)
+        return _pool_window(self.kernel, self.step, UNIT, self.pad, axis)
 
     def infer(self, *inputs: Feature) -> Feature:
         x = float_map(inputs[0])
@@ -173,8 +177,8 @@ class AvgPool(Op):
 class MaxUnpool(Op):
     """Puts values back where a max pool found them: `x -> max_unpool(pool.indices, like=skip)`.
 
-    As torch's MaxUnpool2d; the rest is zero. `kernel`, `stride`, `pad`, `ceil` are those of the pool.
-    Without `like` the result has (n - 1)*stride - 2*pad + kernel pixels.
+    As torch's MaxUnpool2d; the rest is zero. `kernel`, `stride`, `pad` and `ceil` are those of the
+    pool. Without `like` the result has (n - 1)*stride - 2*pad + kernel pixels.
 
     Attributes:
         kernel: rows and columns of the pool's window.
@@ -189,13 +193,13 @@ class MaxUnpool(Op):
     sizes_only: ClassVar[frozenset[str]] = frozenset({"like"})
 
     _: KW_ONLY
-    kernel: Pair = Pair(2, 2)
+    kernel: Pair = HALVING
     stride: Pair | None = None
-    pad: Padding = Sides(0, 0, 0, 0)
+    pad: Padding = NO_PAD
     ceil: bool = False
 
     def __post_init__(self) -> None:
-        _check_pool(self.kernel, self.step, UNDILATED, self.pad)
+        _check_pool(self.kernel, self.step, UNIT, self.pad)
 
     @property
     def step(self) -> Pair:
@@ -205,11 +209,11 @@ class MaxUnpool(Op):
     @property
     def sides(self) -> Sides:
         """The padding in numbers."""
-        return sides_of(self.pad, self.kernel, UNDILATED)
+        return sides_of(self.pad, self.kernel, UNIT)
 
     def pool_window(self, axis: Axis) -> Window:
         """The window of the pool that is undone; it slides over the result."""
-        return _pool_window(self.kernel, self.step, UNDILATED, self.pad, axis)
+        return _pool_window(self.kernel, self.step, UNIT, self.pad, axis)
 
     def infer(self, *inputs: Feature) -> Feature:
         x, places = float_map(inputs[0]), any_map(inputs[1], 1)
@@ -229,6 +233,8 @@ class MaxUnpool(Op):
         for axis in axes:
             window, size, name = self.pool_window(axis), out.spatial(axis), AXES[2 + axis]
             found.append(fits(size, window, axis, self.ceil))
+            message = f"the result would have {name} {size}"
+            found.append(Requirement("at_least", size, 1, "E3006", message, ("kernel", 0)))
             if len(inputs) == 3:
                 made = out_size(size, window, self.ceil)
                 given = x.spatial(axis)

@@ -20,6 +20,8 @@ from segdsl.ops.operands import (
 )
 from segdsl.ops.window import (
     MAX_STEP,
+    NO_PAD,
+    UNIT,
     check_range,
     check_window,
     fits,
@@ -118,7 +120,7 @@ class Reshape(Op):
         return sizes
 
     def _remainder(self, x: Feature, sizes: Sequence[Size | None]) -> tuple[Size, int]:
-        """Values of `x`, and the written product, after equal sizes on both sides are struck out.
+        """Values of `x`, and the written product, after what is equal on both sides is struck out.
 
         Raises:
             RuleError: a symbolic size remains below the fraction (E2010).
@@ -128,6 +130,10 @@ class Reshape(Op):
         rest = product((given - wanted).elements())
         known = product((wanted - given).elements())
         if isinstance(known, Formula):
+            if isinstance(rest, Formula):
+                times = rest.terms[0][1] // known.terms[0][1]
+                if known * times == rest:
+                    return times, 1
             message = f"the -1 in `shape` cannot be told: {rest} values in parts of {known}"
             raise RuleError(message, code="E2010", blame="shape")
         return rest, known
@@ -250,9 +256,9 @@ class Unfold(Op):
 
     kernel: Pair
     _: KW_ONLY
-    stride: Pair = Pair(1, 1)
-    pad: Padding = Sides(0, 0, 0, 0)
-    dilation: Pair = Pair(1, 1)
+    stride: Pair = UNIT
+    pad: Padding = NO_PAD
+    dilation: Pair = UNIT
 
     def __post_init__(self) -> None:
         _check_patches(self.kernel, self.stride, self.dilation, self.pad)
@@ -302,9 +308,9 @@ class Fold(Op):
     kernel: Pair
     _: KW_ONLY
     to: Pair | None = None
-    stride: Pair = Pair(1, 1)
-    pad: Padding = Sides(0, 0, 0, 0)
-    dilation: Pair = Pair(1, 1)
+    stride: Pair = UNIT
+    pad: Padding = NO_PAD
+    dilation: Pair = UNIT
 
     def __post_init__(self) -> None:
         _check_patches(self.kernel, self.stride, self.dilation, self.pad)

@@ -8,6 +8,9 @@ from segdsl.ops.base import RuleError
 from segdsl.symbolic import Size, ceil_div, floor_div, least
 from segdsl.types import Axis, Padding, Pair, Requirement, Sides, Window
 
+UNIT = Pair(1, 1)
+NO_PAD = Sides(0, 0, 0, 0)
+
 MAX_KERNEL = 1025
 MAX_STEP = 65536
 MAX_EXTENT = 2**20
@@ -42,8 +45,13 @@ def fits(size: Size, window: Window, axis: Axis, ceil: bool = False) -> Requirem
         "at_least", out, 1, "E3006",
         f"the {window.kernel}-pixel {shape} does not fit: the map is {size} {name}",
         ("kernel",),
-        f"`pad={(window.extent - 1) // 2}`" if window.before == window.after == 0 else "",
+        f"`pad={window.extent // 2}`" if _unpadded_odd(window) else "",
     )  # fmt: skip
+
+
+def _unpadded_odd(window: Window) -> bool:
+    """Whether equal padding on both sides would keep the size."""
+    return window.extent > 1 and window.extent % 2 == 1 and window.before == window.after == 0
 
 
 def sides_of(pad: Padding, kernel: Pair, dilation: Pair) -> Sides:

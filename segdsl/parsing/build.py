@@ -9,11 +9,13 @@ from segdsl import syntax
 from segdsl.diagnostics import Diagnostic
 from segdsl.limits import Limits
 from segdsl.parsing import literals
+from segdsl.parsing.complaints import too_deep
 from segdsl.parsing.scan import Scan
 from segdsl.parsing.tokens import Token
 from segdsl.source import Source, Span
 
 Kids = list[Any]
+ParsePath = Callable[[Token], syntax.Path]
 
 LEVELS = frozenset({
     "call", "index", "attr", "list", "each", "when", "spread", "at", "neg", "negate", "power",
@@ -217,9 +219,7 @@ class Builder:
 
     def _repeat(self, kids: Kids, span: Span) -> syntax.Repeat:
         count, index, *stages, tap = kids
-        return syntax.Repeat(
-            count, self._optional(index), tuple(stages), self._optional(tap), span
-        )
+        return syntax.Repeat(count, self._optional(index), tuple(stages), self._optional(tap), span)
 
     def _choose(self, kids: Kids, span: Span) -> syntax.Choose:
         then, condition, otherwise = kids
@@ -310,12 +310,3 @@ class Builder:
 
     def _when(self, kids: Kids, span: Span) -> syntax.When:
         return syntax.When(kids[0], kids[1], span)
-
-
-ParsePath = Callable[[Token], syntax.Path]
-
-
-def too_deep(span: Span, depth: int, limits: Limits) -> Diagnostic:
-    """E0021 for something nested one level too deep."""
-    text = f"this is nested {depth} levels deep; the limit is {limits.nesting}"
-    return Diagnostic("E0021", text, span)

@@ -1,4 +1,4 @@
-"""What the scanner says: characters, names, quotes and operators that the language does not have."""
+"""What the scanner says: characters, names, quotes and operators that are not of the language."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _OPERATORS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 """Operators of other languages: what to write, and the terminal that takes their place."""
 
-FOREIGN_OPERATORS = r"""===|!==|=>|\|>|~>|-[ \t]+>(?![=>])|&&|\|\||!(?!=)|<>|\^|:=|;|(?:-|\*\*?|//?|%)=(?!=)"""
+FOREIGN_OPERATORS = (
+    r"===|!==|=>|\|>|~>|-[ \t]+>(?![=>])|&&|\|\||!(?!=)|<>|\^|:=|;|(?:-|\*\*?|//?|%)=(?!=)"
+)
 """A pattern for all of them."""
 
 _FORBIDDEN = re.compile(
@@ -25,10 +27,13 @@ _FORBIDDEN = re.compile(
 )
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOOKALIKES = {
-    "→": ("->", "ARROW"), "⇒": ("->", "ARROW"), "−": ("-", "MINUS"), "–": ("-", "MINUS"),
-    "×": ("*", "STAR"), "·": ("*", "STAR"), "÷": ("/", "SLASH"), "≤": ("<=", "CMP"),
-    "≥": (">=", "CMP"), "≠": ("!=", "CMP"), "≈": ("~=", "CMP"), "…": ("...", "ELLIPSIS"),
-    "“": ('"', ""), "”": ('"', ""), "„": ('"', ""), "\xa0": (" ", ""), "‘": ('"', ""), "’": ('"', ""),
+    "\u2192": ("->", "ARROW"), "\u21d2": ("->", "ARROW"),
+    "\u2212": ("-", "MINUS"), "\u2013": ("-", "MINUS"),
+    "\u00d7": ("*", "STAR"), "\u00b7": ("*", "STAR"), "\u00f7": ("/", "SLASH"),
+    "\u2264": ("<=", "CMP"), "\u2265": (">=", "CMP"), "\u2260": ("!=", "CMP"),
+    "\u2248": ("~=", "CMP"), "\u2026": ("...", "ELLIPSIS"),
+    "\u201c": ('"', ""), "\u201d": ('"', ""), "\u201e": ('"', ""),
+    "\u2018": ('"', ""), "\u2019": ('"', ""), "\u00a0": (" ", ""),
 }  # fmt: skip
 
 
@@ -63,8 +68,16 @@ def _python_word(span: Span) -> Diagnostic:
         "None": "none", "True": "true", "False": "false", "is": "==", "elif": "else if", "def": "block",
         "class": "block",
     }.get(text)  # fmt: skip
+    if text in ("elif", "def", "class") and _before(span).strip():
+        other = None
     helps = () if other is None else (likely(f"write `{other}`", Edit(span, other)),)
     return Diagnostic("E1009", f"`{text}` is a keyword of Python and no name", span, helps=helps)
+
+
+def _before(span: Span) -> str:
+    """The end of what stands on the line before a span."""
+    start = max(0, span.start - 200)
+    return span.source.text[start : span.start].rpartition("\n")[2]
 
 
 def too_many_tokens(span: Span, limits: Limits) -> Diagnostic:
@@ -127,7 +140,7 @@ def _no_operator(
 
 
 def _walrus(span: Span) -> Diagnostic:
-    line = span.source.text[: span.start].rpartition("\n")[2].split()
+    line = _before(span).split()
     name = line[-1] if line and _BARE.fullmatch(line[-1]) else "x"
     helps = (
         certain("write `=`", Edit(span, "=")),
@@ -144,16 +157,20 @@ def single_quotes(span: Span) -> Diagnostic:
     if _BARE.fullmatch(inner):
         text += f", or the bare name `{_short(inner)}`"
     return Diagnostic(
-        "E0005", "strings take double quotes", span, helps=(certain(text, Edit(span, f'"{inner}"')),)
+        "E0005",
+        "strings take double quotes",
+        span,
+        helps=(certain(text, Edit(span, f'"{inner}"')),),
     )
 
 
 def open_string(span: Span) -> Diagnostic:
-    """E0001 for a string without its closing quote."""
+    """E0001 for a string without its closing quote, double or single."""
+    mark = span.text[0]
     quote = Span(span.source, span.start, span.start + 1)
     end = Span(span.source, span.end, span.end)
-    help_ = likely(f'add `"` before the end of line {span.line}', Edit(end, '"'))
-    return Diagnostic("E0001", 'this `"` is never closed', quote, helps=(help_,))
+    help_ = likely(f"add `{mark}` before the end of line {span.line}", Edit(end, mark))
+    return Diagnostic("E0001", f"this `{mark}` is never closed", quote, helps=(help_,))
 
 
 def strange_text(span: Span) -> tuple[list[Diagnostic], str]:
@@ -187,7 +204,7 @@ def other_character(span: Span) -> Diagnostic | None:
 
 def forbidden_characters(source: Source, limits: Limits) -> list[Diagnostic]:
     """E0013 for control characters, bidirectional ones included, wherever they stand."""
-    found = []
+    found: list[Diagnostic] = []
     for match in _FORBIDDEN.finditer(source.text, 1 if source.text.startswith("\ufeff") else 0):
         if len(found) >= limits.kept_diagnostics:
             break

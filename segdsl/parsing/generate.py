@@ -1,7 +1,7 @@
 """Turns `grammar.lark` into `tables.py`: `python -m segdsl.parsing.generate`.
 
-Lark builds the LALR(1) tables; the parser reads only the tables, so that no program pays for building
-them, or for importing Lark. A test compares the committed file with a fresh one.
+Lark builds the LALR(1) tables; the parser reads only the tables, so that no program pays for
+building them, or for importing Lark. A test compares the committed file with a fresh one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def build(grammar: str, strict: bool = False) -> lark.Lark:
 def generate(grammar: str) -> str:
     """The text of `tables.py` for the text of a grammar."""
     parser = build(grammar)
-    table: Any = parser.parser.parser._parse_table  # type: ignore[attr-defined]
+    table: Any = parser.parser.parser._parse_table
     rules = sorted(_rules(table), key=_rule_key)
     number = {id(rule): i for i, rule in enumerate(rules)}
     order = _states(table)
@@ -45,12 +45,16 @@ def generate(grammar: str) -> str:
         gotos.append(rows[1])
     parts = [
         HEADER,
-        _assign("RULES", "tuple[tuple[str, str, int, tuple[int | None, ...], int], ...]", *map(_rule, rules)),
+        _assign(
+            "RULES",
+            "tuple[tuple[str, str, int, tuple[int | None, ...], int], ...]",
+            *map(_rule, rules),
+        ),
         _assign("ACTIONS", "tuple[dict[str, int], ...]", *actions),
         _assign("GOTOS", "tuple[dict[str, int], ...]", *gotos),
         _assign("DEFAULTS", "tuple[int, ...]", *map(_default, actions)),
-        f"START_STATES: dict[str, int] = { {s: renamed[table.start_states[s]] for s in STARTS} !r}\n",
-        f"END_STATES: dict[str, int] = { {s: renamed[table.end_states[s]] for s in STARTS} !r}\n",
+        f"START_STATES: dict[str, int] = { {s: renamed[table.start_states[s]] for s in STARTS}!r}\n",
+        f"END_STATES: dict[str, int] = { {s: renamed[table.end_states[s]] for s in STARTS}!r}\n",
         f"WORDS: dict[str, str] = {_words(parser)!r}\n",
         f"OPERATORS: dict[str, str] = {_operators(parser)!r}\n",
         f"PATTERNS: dict[str, str] = {_patterns(parser)!r}\n",
@@ -84,7 +88,9 @@ def _states(table: Any) -> list[int]:
     return order
 
 
-def _row(row: Any, renamed: dict[int, int], number: dict[int, int]) -> tuple[dict[str, int], dict[str, int]]:
+def _row(
+    row: Any, renamed: dict[int, int], number: dict[int, int]
+) -> tuple[dict[str, int], dict[str, int]]:
     """One state: shifts as states, reductions as `~rule`; and where it goes after a reduction."""
     actions, gotos = {}, {}
     for symbol, (action, target) in sorted(row.items()):
@@ -107,8 +113,8 @@ def _default(actions: dict[str, int]) -> int:
 def _rule(rule: Any) -> tuple[str, str, int, tuple[int | None, ...], int]:
     """A rule: builder, nonterminal, length, plan, and the child that stands for the whole (or -1).
 
-    The plan lists the children of the node: `i` takes symbol i, `~i` all parts of the list at symbol i,
-    None stands for an optional part that was left out.
+    The plan lists the children of the node: `i` takes symbol i, `~i` all parts of the list at
+    symbol i, None stands for an optional part that was left out.
     """
     options = rule.options
     gaps = _gaps(options.empty_indices, len(rule.expansion))

@@ -9,7 +9,7 @@ from segdsl.parsing.tables import ACTIONS, DEFAULTS, END_STATES, GOTOS, RULES, S
 from segdsl.parsing.tokens import END, SOFT, Token
 
 Build = Callable[[str, list[Any], int, int, int], tuple[Any, int]]
-"""Makes the node of a rule: (rule name, children, start, end, depth of the children) -> node, depth."""
+"""Makes the node of a rule: (rule, children, start, end, depth of children) to node, depth."""
 
 
 class Machine:
@@ -103,6 +103,17 @@ class Machine:
         for stack in (self.values, self.starts, self.ends, self.depths):
             del stack[height:]
 
+    def fork(self) -> Machine:
+        """A parser in the same state that builds nothing: to try what would fit."""
+        other = object.__new__(Machine)
+        other.states = list(self.states)
+        other.values = [[] for _ in self.values]
+        other.starts, other.ends = list(self.starts), list(self.ends)
+        other.depths = [0] * len(self.depths)
+        other._build = _build_nothing
+        other._end = self._end
+        return other
+
     def accepts(self, kind: str) -> bool:
         """Whether a token of this terminal would be taken now; changes nothing."""
         states = list(self.states)
@@ -116,6 +127,10 @@ class Machine:
             states.append(GOTOS[states[-1]][origin])
             if kind == END and states[-1] == self._end:
                 return True
+
+
+def _build_nothing(*_: object) -> tuple[None, int]:
+    return None, 0
 
 
 def _children(plan: tuple[int | None, ...], values: list[Any]) -> list[Any]:

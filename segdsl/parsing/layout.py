@@ -11,8 +11,8 @@ from segdsl.source import Source
 def layout(source: Source, tokens: Sequence[Token]) -> list[Token]:
     """The tokens for the parser: only line ends that end a statement, and an end token.
 
-    A line end counts unless it stands inside () or [], behind a token that cannot end a statement, or
-    before one that carries on the line before.
+    A line end counts unless it stands inside () or [], behind a token that cannot end a statement,
+    or before one that carries on the line before.
     """
     result: list[Token] = []
     stack: list[str] = []

@@ -1,4 +1,4 @@
-"""What a syntax error says: from the parser's state and the token that does not fit, to our words."""
+"""What a syntax error says: from the state of the parser and the odd token to our own words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from segdsl.parsing.complaints import certain, likely
 from segdsl.parsing.lalr import Machine
 from segdsl.parsing.tables import WORDS
 from segdsl.parsing.tokens import (
-    CONTINUES, END, HARD_WORDS, ITEMS, NEWLINE, SOFT, STATEMENTS, Token,
+    CONTINUES,
+    END,
+    HARD_WORDS,
+    ITEMS,
+    NEWLINE,
+    SOFT,
+    STATEMENTS,
+    Token,
 )  # fmt: skip
 from segdsl.source import Source, Span
 from segdsl.spelling import nearest
@@ -19,6 +26,7 @@ _LETS = frozenset({"let", "val", "auto", "local", "mut"})
 _HEADS = frozenset({"IF", "FOR", "ELSE", "NET", "BLOCK"})
 _ENDS = frozenset({NEWLINE, END, "RBRACE"})
 _VALUES = frozenset({"NAME", "NUMBER", "STRING", "TRUE", "FALSE", "NONE", "NOT"})
+_ITEM_KINDS = frozenset(WORDS[word] for word in ITEMS)
 _WORDLIKE = _VALUES | frozenset(WORDS.values())
 _EXPECTED = (
     ("RPAR", "`)`"), ("RSQB", "`]`"), ("COMMA", "`,`"), ("ASSIGN", "`=`"), ("COLON", "`:`"),
@@ -77,6 +85,15 @@ def explain(mistake: Mistake) -> Diagnostic:
     return _cannot_stand(mistake)
 
 
+def explain_expression(m: Mistake) -> Diagnostic:
+    """The diagnostic of a syntax error in the braces of a weight path."""
+    if m.kind(m.index) != END:
+        return _cannot_stand(m)
+    text = m.shown(m.tokens[m.index - 1].start, m.tokens[m.index - 1].end, m.index - 1)
+    message = f"the expression stops after `{text}`"
+    return Diagnostic("E0015", message, m.span(m.index - 1), notes=_expected(m))
+
+
 # -- a comma that is missing; it is also mended ----------------------------------------------------
 
 
@@ -85,25 +102,31 @@ def missing_comma(mistake: Mistake) -> Diagnostic | None:
     m, index = mistake, mistake.index
     if m.kind(index) not in _VALUES or not m.machine.accepts("COMMA"):
         return None
+    trial = m.machine.fork()
+    if not all(map(trial.feed, (Token("COMMA", 0, 0), *m.tokens[index : index + 2]))):
+        return None
     values = m.machine.values
     place = len(values) - 1
-    while place >= 0 and not _is_token(values[place], "COMMA", "LPAR", "LSQB", "LBRACE"):
+    while place >= 0 and not is_token(values[place], "COMMA", "LPAR", "LSQB", "LBRACE"):
         place -= 1
     opener = place
-    while opener >= 0 and not _is_token(values[opener], "LPAR", "LSQB", "LBRACE"):
+    while opener >= 0 and not is_token(values[opener], "LPAR", "LSQB", "LBRACE"):
         opener -= 1
     if opener < 0 or values[opener].kind == "LBRACE" or place == len(values) - 1:
         return None
     left = m.shown(m.machine.starts[place + 1], m.tokens[index - 1].end, index - 1)
     right = m.shown(m.tokens[index].start, m.tokens[_part_end(m, index)].end, index)
     what = "arguments" if values[opener].kind == "LPAR" else "elements"
+    if what == "arguments" and m.kind(m.first) in ("NET", "BLOCK"):
+        what = "parameters"
     end = m.tokens[index - 1].end
     help_ = likely("add `,`", Edit(Span(m.source, end, end), ","))
     message = f"a comma is missing between the {what} `{left}` and `{right}`"
     return Diagnostic("E0009", message, m.span(index), helps=(help_,))
 
 
-def _is_token(value: object, *kinds: str) -> bool:
+def is_token(value: object, *kinds: str) -> bool:
+    """Whether a value on the stack of the parser is a token of one of these terminals."""
     return isinstance(value, Token) and value.kind in kinds
 
 
@@ -148,18 +171,19 @@ def _keyword_bound(m: Mistake) -> Diagnostic | None:
     if m.kind(index) in ("ASSIGN", "APPEND") and previous in SOFT and index - 1 == m.first:
         return _reserved(m, index - 1)
     hard = m.kind(index) in WORDS.values() and m.text(index) in HARD_WORDS
-    if hard and m.machine.accepts("NAME") and not m.machine.accepts("NUMBER"):
+    argument = m.kind(index + 1) == "ASSIGN"
+    if hard and m.machine.accepts("NAME") and (argument or not m.machine.accepts("NUMBER")):
         return _reserved(m, index)
     return None
 
 
 def _reserved(m: Mistake, index: int) -> Diagnostic:
-    message = f"`{m.text(index)}` is a word of the language and cannot be bound"
+    message = f"`{m.text(index)}` is a word of the language and cannot be a name here"
     return Diagnostic("E1009", message, m.span(index))
 
 
 def _no_braces(m: Mistake) -> Diagnostic | None:
-    index = m.index
+    index = m.index + 1 if m.kind(m.index) == "ELSE" else m.index
     if m.kind(index) != "COLON" or m.kind(index + 1) != NEWLINE:
         return None
     head = index - 1 if m.kind(index - 1) == "ELSE" else m.first
@@ -181,12 +205,9 @@ def _stops(m: Mistake) -> Diagnostic | None:
 def stops_after(m: Mistake, last: int) -> Diagnostic:
     """E0003 or E0015: the statement ends behind a token that cannot end it."""
     if m.kind(last) == "ARROW":
-        notes = ("an operation must follow, as in `-> relu`",)
-        return Diagnostic("E0003", "the pipeline stops after `->`", m.span(last), notes=notes)
-    if m.kind(last) in CONTINUES:
-        notes: tuple[str, ...] = ("a value must follow",)
-    else:
-        notes = _expected(m)
+        note = "an operation must follow, as in `-> relu`"
+        return Diagnostic("E0003", "the pipeline stops after `->`", m.span(last), notes=(note,))
+    notes = ("a value must follow",) if m.kind(last) in CONTINUES else _expected(m)
     text = m.shown(m.tokens[last].start, m.tokens[last].end, last)
     return Diagnostic("E0015", f"the statement stops after `{text}`", m.span(last), notes=notes)
 
@@ -207,7 +228,7 @@ def _unknown_word(m: Mistake) -> Diagnostic | None:
         return None
     word = m.text(first)
     near = nearest(word, ITEMS if m.outside else STATEMENTS)
-    helps = ()
+    helps: tuple[Help, ...] = ()
     if near is not None:
         helps = (likely(f"did you mean `{near}`?", Edit(m.span(first), near)),)
     return Diagnostic("E0006", f"`{word}` starts no statement", m.span(first), helps=helps)
@@ -215,15 +236,15 @@ def _unknown_word(m: Mistake) -> Diagnostic | None:
 
 def _outside(m: Mistake) -> Diagnostic | None:
     """A statement that stands in no block or net, or an item that stands in one."""
-    if m.index != m.first and not (m.index == m.first + 1 and m.kind(m.first) == "CONST"):
+    if m.index - m.first not in (0, 1):
         return None
-    if m.outside:
+    if m.outside and m.index == m.first:
         what = "only imports, `const`, `block` and `net` stand outside of blocks and nets"
-    elif m.kind(m.first) in {WORDS[word] for word in ITEMS}:
+    elif not m.outside and m.kind(m.first) in _ITEM_KINDS:
         what = "imports, `const`, `block` and `net` stand outside of blocks and nets"
     else:
         return None
-    return _error(m, notes=(what,))
+    return _error(m, notes=(what,), index=m.first)
 
 
 def _single_equals(m: Mistake) -> Diagnostic | None:
@@ -238,25 +259,37 @@ def _comprehension(m: Mistake) -> Diagnostic | None:
     return _error(m, helps=(Help("loops in lists begin with `for`: `[for i in xs: f(i)]`"),))
 
 
-def _brace_on_next_line(m: Mistake) -> Diagnostic | None:
-    if m.kind(m.index) != "LBRACE" or m.index != m.first or m.kind(m.index - 1) != NEWLINE:
+def brace_on_next_line(m: Mistake) -> Diagnostic | None:
+    """E0014 if the `{` of a head stands on the line below it; leaving out the line end mends it."""
+    brace = m.index + 1
+    below = m.kind(m.index) == NEWLINE and m.kind(brace) == "LBRACE"
+    if not below or not m.machine.accepts("LBRACE"):
         return None
-    return _error(m, notes=("`{` stands at the end of the line that it belongs to",))
+    gap = Span(m.source, m.tokens[m.index - 1].end, m.tokens[brace].end)
+    helps: tuple[Help, ...] = ()
+    if not gap.text[:-1].strip():
+        helps = (certain("put it there", Edit(gap, " {")),)
+    notes = ("`{` stands at the end of the line that it belongs to",)
+    return _error(m, notes, helps, index=brace)
 
 
 _RULES: tuple[Callable[[Mistake], Diagnostic | None], ...] = (
-    _edition_line, _let, _keyword_bound, _no_braces, _brace_on_next_line, _stops, _unknown_word, _outside,
-    _single_equals, _comprehension,
+    _edition_line, _let, _keyword_bound, _no_braces, _stops, _unknown_word, _outside, _single_equals,
+    _comprehension,
 )  # fmt: skip
 
 
 def _error(
-    m: Mistake, notes: tuple[str, ...] = (), helps: tuple[Help, ...] = ()
+    m: Mistake,
+    notes: tuple[str, ...] = (),
+    helps: tuple[Help, ...] = (),
+    index: int | None = None,
 ) -> Diagnostic:
-    token = m.tokens[m.index]
-    text = m.shown(token.start, token.end, m.index)
+    place = m.index if index is None else index
+    token = m.tokens[place]
+    text = m.shown(token.start, token.end, place)
     message = f"`{text}` cannot stand here" if text else "something is missing here"
-    return Diagnostic("E0014", message, m.span(m.index), notes=notes, helps=helps)
+    return Diagnostic("E0014", message, m.span(place), notes=notes, helps=helps)
 
 
 def _cannot_stand(m: Mistake) -> Diagnostic:
@@ -283,10 +316,14 @@ def _expected(m: Mistake) -> tuple[str, ...]:
         things.append("`(`")
     if accepts("IN") and not accepts("CMP"):
         things.append("`in`")
+    if accepts("AS") and not accepts(NEWLINE) and not things:
+        things.append("`as`")
     if accepts("ELSE") and not accepts(NEWLINE):
         things.append("`else`")
     things += [text for kind, text in _EXPECTED if accepts(kind)]
-    things = things[:3]
-    if not things:
-        return ()
-    return (f"expected {', '.join(things[:-1])} or {things[-1]}" if things[1:] else f"expected {things[0]}",)
+    return (f"expected {_either(things[:3])}",) if things else ()
+
+
+def _either(things: list[str]) -> str:
+    *others, last = things
+    return f"{', '.join(others)} or {last}" if others else last

@@ -7,9 +7,16 @@ from collections.abc import Iterable, Sequence
 
 from segdsl.diagnostics import Diagnostic
 from segdsl.limits import Limits
-from segdsl.parsing.brackets import begins_statement
+from segdsl.parsing.brackets import begins_statement, indent
 from segdsl.parsing.lalr import Machine
-from segdsl.parsing.messages import Mistake, explain, missing_comma, stops_after
+from segdsl.parsing.messages import (
+    Mistake,
+    brace_on_next_line,
+    explain,
+    is_token,
+    missing_comma,
+    stops_after,
+)  # fmt: skip
 from segdsl.parsing.tables import ACTIONS
 from segdsl.parsing.tokens import CONTINUES, END, NEWLINE, Token
 from segdsl.source import Source
@@ -39,6 +46,7 @@ class Recovery:
         self.diagnostics: list[Diagnostic] = []
         self._starts = [token.start for token in tokens]
         self._known = sorted(known)  # offsets of what was reported before
+        self._mistakes = 0
         self._quiet_until = -1  # runs of statements outside of blocks get one message
 
     def run(self) -> bool:
@@ -48,7 +56,8 @@ class Recovery:
             index = self.machine.run(self.tokens, index)
             if index >= len(self.tokens):
                 return True
-            if len(self.diagnostics) >= self.limits.kept_diagnostics:
+            self._mistakes += 1
+            if self._mistakes > self.limits.kept_diagnostics:
                 return False
             index = self._go_on(index)
 
@@ -62,14 +71,16 @@ class Recovery:
             end = self.tokens[index - 1].end
             if self.machine.feed(Token("COMMA", end, end)):
                 return index
+        brace = brace_on_next_line(mistake)
+        if brace is not None:
+            self._report(brace, mistake, index)
+            return index + 1
         after = self._cut_short(mistake)
         if after is not None:
             self._report(stops_after(mistake, after - 1), mistake, after)
             self.machine.cut(height)
             return after
-        braces = sum(
-            isinstance(v, Token) and v.kind == "LBRACE" for v in self.machine.values[height:]
-        )
+        braces = sum(is_token(v, "LBRACE") for v in self.machine.values[height:])
         diagnostic = explain(mistake)
         self.machine.cut(height)
         end = self._skip(mistake, braces)
@@ -94,11 +105,14 @@ class Recovery:
 
     def _cut_short(self, m: Mistake) -> int | None:
         """The first token of the next statement, where this one ended in `=` or the like."""
-        if m.kind(m.index) in (NEWLINE, END):
+        parts = self.machine.values[self._statement_height() :]
+        if m.kind(m.index) in (NEWLINE, END) or any(is_token(v, "LPAR", "LSQB") for v in parts):
             return None
         text = self.source.text
         first = m.index
-        while first > m.first and not text.count("\n", m.tokens[first - 1].end, m.tokens[first].start):
+        while first > m.first:
+            if text.count("\n", m.tokens[first - 1].end, m.tokens[first].start):
+                break
             first -= 1
         if first <= m.first or m.kind(first - 1) not in CONTINUES:
             return None
@@ -111,18 +125,26 @@ class Recovery:
             kind = self.tokens[index].kind
             if kind == END:
                 return index
-            if kind == NEWLINE and not braces:
+            if kind == NEWLINE and not braces and not self._goes_on(m, index + 1):
                 return index + 1
             if kind == "RBRACE":
                 if not braces:
                     return self._leave(m, index)
                 braces -= 1
             elif kind == "LBRACE":
-                if not self._is_repeat(index, m.first):
+                ends_line = self.tokens[index + 1].kind == NEWLINE
+                if ends_line and not braces and not self._is_repeat(index, m.first):
                     self._feed_head(m, index)
                     return index + 1
                 braces += 1
             index += 1
+
+    def _goes_on(self, m: Mistake, index: int) -> bool:
+        """Whether the line that begins at a token belongs to the statement of the mistake."""
+        if self.tokens[index].kind == END or begins_statement(self.tokens, index):
+            return False
+        text = self.source.text
+        return indent(text, self.tokens[index].start) > indent(text, self.tokens[m.first].start)
 
     def _leave(self, m: Mistake, index: int) -> int:
         """A `}` ends the statement: it closes the body around it, if there is one."""
@@ -146,7 +168,7 @@ class Recovery:
 
     def _report(self, diagnostic: Diagnostic, m: Mistake, end: int) -> None:
         """Keeps a message, unless its statement holds one already or it repeats the one before."""
-        start = self.tokens[m.first].start
+        start = self.source.text.rfind("\n", 0, self.tokens[m.first].start) + 1
         stop = self.tokens[min(end, len(self.tokens) - 1)].start
         if bisect_right(self._known, stop) > bisect_left(self._known, start):
             return

@@ -1,7 +1,7 @@
 """The scanner: text to tokens, with the comments beside them, within the limits.
 
-It knows no grammar. Each mistake it reports is mended in the tokens, so that the parser goes on as if
-the right thing had been written.
+It knows no grammar. Each mistake it reports is mended in the tokens, so that the parser goes on as
+if the right thing had been written.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _MASTER = re.compile(
     | (?P<FOREIGN>{complaints.FOREIGN_OPERATORS})
     | (?P<OPERATOR>{_OPERATOR})
     | (?P<STRING>{PATTERNS["STRING"]})
-    | (?P<OPENSTRING>"[^\n]*)
     | (?P<SINGLE>'(?:\\.|[^'\\\n])*')
+    | (?P<OPENSTRING>["'][^\n]*)
     | (?P<STRANGE>[^\x00-\x7f]+)
     | (?P<OTHER>.)
     | (?P<NOTHING>\Z)
@@ -155,6 +155,7 @@ class _Scanner:
             self.doc_length += len(line)
         if max(self.doc_length, end - start) > self.limits.comment_length:
             self._report(complaints.long_comment(self._span(start, end), self.limits))
+            self.doc, self.doc_length = [], 0
 
     def _number(self, start: int, end: int) -> None:
         self._report(literals.check_number(self._span(start, end), self.limits))

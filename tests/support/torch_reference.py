@@ -24,7 +24,12 @@ from segdsl.ops.base import Op
 from segdsl.types import Feature, Pair
 
 DIMS = {"batch": 0, "channels": 1, "height": 2, "width": 3}
-MODES = {"zeros": "constant", "constant": "constant", "reflect": "reflect", "replicate": "replicate"}
+MODES = {
+    "zeros": "constant",
+    "constant": "constant",
+    "reflect": "reflect",
+    "replicate": "replicate",
+}
 SIMPLE = {
     "relu": F.relu,
     "relu6": F.relu6,

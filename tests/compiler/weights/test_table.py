@@ -7,7 +7,9 @@ import pytest
 
 from compiler.weights import Weights
 
-TABLE = Weights({"b.weight": np.ones((2, 3), np.float32), "b.bias": np.zeros(2, np.float32), "a": np.array(1)})
+TABLE = Weights(
+    {"b.weight": np.ones((2, 3), np.float32), "b.bias": np.zeros(2, np.float32), "a": np.array(1)}
+)
 
 
 def test_it_is_an_ordered_mapping() -> None:
@@ -38,7 +40,7 @@ def test_select() -> None:
 
 def test_renamed() -> None:
     assert list(TABLE.renamed({"a": "z"})) == ["b.weight", "b.bias", "z"]
-    assert list(TABLE.renamed(lambda path: "m." + path))[0] == "m.b.weight"
+    assert next(iter(TABLE.renamed(lambda path: "m." + path))) == "m.b.weight"
     with pytest.raises(KeyError):
         TABLE.renamed({"c": "d"})
     with pytest.raises(ValueError, match="two weights"):
