@@ -113,8 +113,8 @@ def _first_failure(
 ) -> _Failure | None:
     """The first condition, in source order, that fails at an allowed size.
 
-    A join that differs tells more than a map that is too small, so sizes at which every window fits are
-    tried first.
+    A join that differs tells more than a map that is too small, so sizes at which every window fits
+    are tried first.
     """
     fitting = [condition_of(n.requirement) for n in needs if n.requirement.kind == "at_least"]
     for conditions in ([*where, *fitting], where):
@@ -127,7 +127,10 @@ def _first_failure(
 
 
 def _span(need: Need) -> Span:
-    return next((need.parts[p] for p in need.requirement.blame if p in need.parts and isinstance(p, str)), need.span)
+    return next(
+        (need.parts[p] for p in need.requirement.blame if p in need.parts and isinstance(p, str)),
+        need.span,
+    )
 
 
 def _conflicts(
@@ -153,7 +156,9 @@ def _conflict(
     if requirement.help:
         helps = (*helps, *text_helps(requirement.help))
     never = all(s is None or s.empty for s in solved.values())
-    message = requirement.message if not never else f"{requirement.message}, whatever the input size"
+    message = (
+        requirement.message if not never else f"{requirement.message}, whatever the input size"
+    )
     labels = _operand_labels(program, need)
     diagnostic = Diagnostic(
         requirement.code, message, _span(need), labels=labels, notes=tuple(notes), helps=helps

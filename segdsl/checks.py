@@ -10,7 +10,7 @@ from segdsl.acceptance import disproof
 from segdsl.analysis.cost import macs
 from segdsl.analysis.params import count, params
 from segdsl.analysis.sizes import Condition, SizeSet, Undecidable, in_words, slope
-from segdsl.diagnostics import Diagnostic, SegError, text_helps
+from segdsl.diagnostics import Diagnostic, Help, SegError, text_helps
 from segdsl.elaborate.arithmetic import as_size, compare_values
 from segdsl.elaborate.dims import size_of
 from segdsl.elaborate.frame import Frame
@@ -88,7 +88,8 @@ class _Check:
         except TypeError:
             message = f"`{op}` compares numbers, not {describe(a)} and {describe(b)}"
             refuse(self.frame, "E2003", message, left.span.to(right.span))
-        return self._false(f"`{left.span.text}` is {_shown(a)}, not {'' if op == '==' else op + ' '}{_shown(b)}{_off(a, b)}")
+        wanted = f"{'' if op == '==' else op + ' '}{_shown(b)}{_off(a, b)}"
+        return self._false(f"`{left.span.text}` is {_shown(a)}, not {wanted}")
 
     def _near(self, left: syntax.Expr, a: Anything, b: Anything) -> Diagnostic | None:
         within = self.statement.within
@@ -97,15 +98,22 @@ class _Check:
             refuse(self.frame, "E2011", message, self.statement.span)
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (a, b))
         if not numbers:
-            refuse(self.frame, "E2003", f"`~=` compares numbers, not {describe(a)} and {describe(b)}", left.span)
+            refuse(
+                self.frame,
+                "E2003",
+                f"`~=` compares numbers, not {describe(a)} and {describe(b)}",
+                left.span,
+            )
         assert isinstance(a, int | float)
         assert isinstance(b, int | float)
         if abs(a - b) <= within * abs(b):
             return None
-        return self._false(f"`{left.span.text}` is {_shown(a)}, not within {within:.4g} of {_shown(b)}{_off(a, b)}")
+        return self._false(
+            f"`{left.span.text}` is {_shown(a)}, not within {within:.4g} of {_shown(b)}{_off(a, b)}"
+        )
 
     def _compare_shape(
-        self, shape: Anything, op: str, other: syntax.Expr, asked: syntax.Expr
+        self, shape: Anything | Feature, op: str, other: syntax.Expr, asked: syntax.Expr
     ) -> Diagnostic | None:
         assert isinstance(shape, Feature)
         if op != "==" or not isinstance(other, syntax.ListExpr):
@@ -137,7 +145,13 @@ class _Check:
         self, a: Anything, op: str, b: Anything, left: syntax.Expr
     ) -> Diagnostic | None:
         x, y = as_size(a), as_size(b)
-        if x is None or y is None or isinstance(x, Ratio) or isinstance(y, Ratio) or op in ("~=", "in"):
+        if (
+            x is None
+            or y is None
+            or isinstance(x, Ratio)
+            or isinstance(y, Ratio)
+            or op in ("~=", "in")
+        ):
             refuse(self.frame, "E2011", "sizes are compared with sizes", self.statement.span)
         problem = disproof(Condition(x, op, y), self.accepted)
         if problem is None:
@@ -175,7 +189,9 @@ class _Check:
             refuse(self.frame, "E2004", f"`{name}` needs a map, as `{name}(x)`", expr.span)
         value = self.state.evaluate(self.state, self.frame, args[0].value)
         if not isinstance(value, Map):
-            refuse(self.frame, "E2003", f"`{name}` takes a map, not {describe(value)}", args[0].span)
+            refuse(
+                self.frame, "E2003", f"`{name}` takes a map, not {describe(value)}", args[0].span
+            )
         sizes = self._sizes(args[1:], expr, required=False)
         if sizes and name == "stride":
             refuse(self.frame, "E2001", "`stride` takes a map and nothing else", expr.span)
@@ -192,7 +208,12 @@ class _Check:
                 known = ", ".join(self.accepted)
                 refuse(self.frame, "E2001", f"sizes are named: {known}", arg.span)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                refuse(self.frame, "E2003", f"a size is a whole number, not {describe(value)}", arg.span)
+                refuse(
+                    self.frame,
+                    "E2003",
+                    f"a size is a whole number, not {describe(value)}",
+                    arg.span,
+                )
             if value not in self.accepted[arg.name.name]:
                 known = str(self.accepted[arg.name.name])
                 message = f"{arg.name.name} = {value} is not accepted: this net accepts {known}"
@@ -200,12 +221,17 @@ class _Check:
             sizes[arg.name.name] = value
         missing = [s for s in self.accepted if s != "N" and s not in sizes]
         if required and missing:
-            message = f"`{expr.span.text.split('(')[0]}` needs {', '.join(f'`{s}=…`' for s in missing)}"
+            message = (
+                f"`{expr.span.text.split('(')[0]}` needs {', '.join(f'`{s}=…`' for s in missing)}"
+            )
             refuse(self.frame, "E2004", message, expr.span)
         return sizes
 
     def _stride(self, feature: Feature, expr: syntax.Expr) -> Anything:
-        """Input pixels per output pixel: the inverse of the growth of the size (the jump of the map)."""
+        """Input pixels per output pixel.
+
+        The inverse of the growth of the size (the jump of the map).
+        """
         jumps = set()
         for axis in (2, 3):
             size = feature.shape[axis] if feature.rank == 4 else 1
@@ -218,13 +244,18 @@ class _Check:
                 refuse(self.frame, "E8002", message, expr.span)
             jumps.add(Fraction(modulus, growth))
         if len(jumps) > 1:
-            refuse(self.frame, "E8002", f"`{expr.span.text}` differs between height and width", expr.span)
+            refuse(
+                self.frame,
+                "E8002",
+                f"`{expr.span.text}` differs between height and width",
+                expr.span,
+            )
         (jump,) = jumps
         return jump.numerator if jump.denominator == 1 else float(jump)
 
     def _false(self, message: str) -> Diagnostic:
         notes = (self.statement.message,) if self.statement.message else ()
-        helps = ()
+        helps: tuple[Help, ...] = ()
         if "params" in self.statement.condition.span.text:
             notes = (*notes, self._largest())
             helps = text_helps("write the true number, or `~= … within 1%`")
@@ -249,7 +280,12 @@ def _shown(value: Anything | Feature) -> str:
 
 
 def _off(a: Anything | Feature, b: Anything | Feature) -> str:
-    if not isinstance(a, int | float) or not isinstance(b, int | float) or not b or isinstance(a, bool):
+    if (
+        not isinstance(a, int | float)
+        or not isinstance(b, int | float)
+        or not b
+        or isinstance(a, bool)
+    ):
         return ""
     share = abs(a - b) / abs(b)
     return f" ({share:.2%} {'less' if a < b else 'more'})" if share >= 0.0001 else ""

@@ -81,7 +81,10 @@ def text_helps(*texts: str) -> tuple[Help, ...]:
 
 
 class SegError(Exception):
-    """A program, a weights file or an argument that segdsl refuses; holds every diagnostic of the run."""
+    """A program, a weights file or an argument that segdsl refuses.
+
+    Holds every diagnostic of the run.
+    """
 
     def __init__(self, *diagnostics: Diagnostic) -> None:
         super().__init__("; ".join(f"{d.code}: {d.message}" for d in diagnostics))

@@ -25,7 +25,9 @@ class Module:
     """One file with what its names mean: its own items, and what it imported."""
 
     syntax: syntax.Module
-    items: dict[str, tuple[Entry, Module]] = field(default_factory=dict[str, "tuple[Entry, Module]"])
+    items: dict[str, tuple[Entry, Module]] = field(
+        default_factory=dict[str, "tuple[Entry, Module]"]
+    )
     modules: dict[str, Module] = field(default_factory=dict[str, "Module"])
     spans: dict[str, Span] = field(default_factory=dict[str, Span])
     lost: frozenset[str] = frozenset()
@@ -54,7 +56,10 @@ class Reader:
     _bytes: int = 0
 
     def main(self, source: Source, folder: Path | None, key: str) -> Module:
-        """Parse and link the main file; `folder` is where its imports start (None: none are possible)."""
+        """Parse and link the main file.
+
+        `folder` is where its imports start (None: none are possible).
+        """
         return self._link(source, folder, key)
 
     def _link(self, source: Source, folder: Path | None, key: str) -> Module:
@@ -77,7 +82,9 @@ class Reader:
             case syntax.Const() | syntax.Block() | syntax.Net():
                 self._define(module, item.name, (item, module))
 
-    def _define(self, module: Module, name: syntax.Ident, entry: tuple[Entry, Module] | Module) -> None:
+    def _define(
+        self, module: Module, name: syntax.Ident, entry: tuple[Entry, Module] | Module
+    ) -> None:
         first = module.spans.get(name.name)
         if first is not None:
             label = Label(first, "first defined here")
@@ -135,10 +142,16 @@ class Reader:
     def _standard(self, parts: list[str], span: Span) -> Module | None:
         name = "/".join(parts) + ".seg"
         key = f"std/{name}"
-        resource = files("segdsl").joinpath("std").joinpath(*parts[:-1], f"{parts[-1]}.seg") if parts else None
+        resource = (
+            files("segdsl").joinpath("std").joinpath(*parts[:-1], f"{parts[-1]}.seg")
+            if parts
+            else None
+        )
         if resource is None or not resource.is_file():
             known = [p.name.removesuffix(".seg") for p in files("segdsl").joinpath("std").iterdir()]
-            self._fail("E1007", f"the standard library has no `std.{'.'.join(parts)}`", span, parts, known)
+            self._fail(
+                "E1007", f"the standard library has no `std.{'.'.join(parts)}`", span, parts, known
+            )
             return None
         return self._module(key, span, lambda: resource.read_text("utf-8"), None)
 
@@ -153,7 +166,9 @@ class Reader:
         roots = [Path(os.path.realpath(root)) for root in self.roots]
         if not any(real.is_relative_to(root) for root in roots):
             message = f"`{name}` lies outside the folder of the program"
-            helps = text_helps("move the file beside the program, or allow its folder with `--include`")
+            helps = text_helps(
+                "move the file beside the program, or allow its folder with `--include`"
+            )
             self.diagnostics.append(Diagnostic("E1010", message, span, helps=helps))
             return None
         if not real.exists():
@@ -163,7 +178,9 @@ class Reader:
             message = f"no file `{name}` next to this one"
             self.diagnostics.append(Diagnostic("E1007", message, span, helps=helps))
             return None
-        return self._module(str(real), span, lambda: read_text(real, self.limits), real.parent, name)
+        return self._module(
+            str(real), span, lambda: read_text(real, self.limits), real.parent, name
+        )
 
     def _module(
         self, key: str, span: Span, read: Callable[[], str], folder: Path | None, name: str = ""
@@ -189,12 +206,16 @@ class Reader:
             return None
         self._bytes += len(text)
         if self._bytes > self.limits.program_bytes:
-            message = f"the files of this program exceed {self.limits.program_bytes:,} bytes together"
+            message = (
+                f"the files of this program exceed {self.limits.program_bytes:,} bytes together"
+            )
             self.diagnostics.append(Diagnostic("E0020", message, span))
             return None
         return self._link(Source(name or key, text), folder, key)
 
-    def _fail(self, code: str, message: str, span: Span, parts: list[str], known: list[str]) -> None:
+    def _fail(
+        self, code: str, message: str, span: Span, parts: list[str], known: list[str]
+    ) -> None:
         guess = nearest(".".join(parts), known)
         helps = text_helps(f"did you mean `std.{guess}`?") if guess else ()
         self.diagnostics.append(Diagnostic(code, message, span, helps=helps))
@@ -224,7 +245,8 @@ def read_text(path: Path, limits: Limits) -> str:
     """The text of a regular file in UTF-8, within the size limit.
 
     Raises:
-        SegError: no such file or no regular file (E0101), too large (E0020), not UTF-8 or with NUL (E0103),
+        SegError: no such file or no regular file (E0101), too large (E0020), not UTF-8 or with NUL
+            (E0103),
             empty (E0104).
     """
     data = _read_bytes(path, limits.file_bytes)
@@ -236,15 +258,23 @@ def read_text(path: Path, limits: Limits) -> str:
         message = f"`{path}` is not UTF-8 text: byte {error.start} is 0x{data[error.start]:02x}"
         raise SegError(Diagnostic("E0103", message, None)) from error
     if "\0" in text:
-        raise SegError(Diagnostic("E0103", f"`{path}` is not text: it holds a NUL at {text.index(chr(0))}", None))
+        raise SegError(
+            Diagnostic(
+                "E0103", f"`{path}` is not text: it holds a NUL at {text.index(chr(0))}", None
+            )
+        )
     return text
 
 
 def _read_bytes(path: Path, limit: int) -> bytes:
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        handle = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+        )
     except OSError as error:
-        raise SegError(Diagnostic("E0101", f"cannot read `{path}`: {error.strerror}", None)) from error
+        raise SegError(
+            Diagnostic("E0101", f"cannot read `{path}`: {error.strerror}", None)
+        ) from error
     with os.fdopen(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             kind = "a directory" if path.is_dir() else "no regular file"

@@ -61,10 +61,12 @@ def explain(
     inputs: Sequence[Feature],
     scope: Scope,
 ) -> Diagnostic:
-    """Turn the refusal of an operator into a diagnostic: blame becomes carets, operands get their types as labels.
+    """Turn the refusal of an operator into a diagnostic.
 
-    The primary span is the blamed part if it is known, else the call. Inside a library block the primary span
-    is the user's own call and the library's line becomes a label.
+    Blame becomes carets, operands get their types as labels.
+
+    The primary span is the blamed part if it is known, else the call. Inside a library block the
+    primary span is the user's own call and the library's line becomes a label.
     """
     blamed = [parts[part] for part in error.blame if part in parts]
     primary = blamed[0] if blamed else span
@@ -87,7 +89,10 @@ def explain(
 
 
 def at_user(diagnostic: Diagnostic, scope: Scope) -> Diagnostic:
-    """Give a diagnostic its stack; where it stands in library code, point at the user's call instead."""
+    """Give a diagnostic its stack.
+
+    Where it stands in library code, point at the user's call instead.
+    """
     stack = frames(scope)
     span = diagnostic.span
     if span is not None and is_library(span):

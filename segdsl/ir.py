@@ -1,4 +1,7 @@
-"""The graph: operators on edges of values, on networkx. The only module that touches networkx attributes."""
+"""The graph: operators on edges of values, on networkx.
+
+The only module that touches networkx attributes.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,10 @@ class Instance:
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of a `repeat` or `for`; turns with equal scope prefix and equal `span` are one loop."""
+    """One turn of a `repeat` or `for`.
+
+    Turns with equal scope prefix and equal `span` are one loop.
+    """
 
     index: int
     count: int
@@ -59,7 +65,10 @@ Scope = tuple[Instance | Turn, ...]
 
 @dataclass(frozen=True)
 class Ports:
-    """The values that an instance was given and gave, by declared port name (lists of maps as tuples)."""
+    """The values that an instance was given and gave.
+
+    By declared port name (lists of maps as tuples).
+    """
 
     inputs: tuple[tuple[str, Value | tuple[Value, ...]], ...]
     outputs: tuple[tuple[str, Value | tuple[Value, ...]], ...]
@@ -69,7 +78,8 @@ class Ports:
 class Node:
     """One operator in the graph. Provenance is no part of equality.
 
-    `path` is the weight path that owns its arrays (None: it has none); nodes with equal path share them.
+    `path` is the weight path that owns its arrays (None: it has none); nodes with equal path share
+    them.
     `label` is the writer's own word for the result: the binding, the tap, or the operator's name.
     `parts` maps an attribute name or an operand slot to its place in the text.
     """
@@ -191,12 +201,18 @@ class Graph:
 
     def operands(self, name: str) -> tuple[Value, ...]:
         """What a node reads, slot by slot."""
-        edges = sorted((slot, producer, port) for producer, _, slot, port in self._graph.in_edges(name, keys=True, data="port"))
+        edges = sorted(
+            (slot, producer, port)
+            for producer, _, slot, port in self._graph.in_edges(name, keys=True, data="port")
+        )
         return tuple(Value(producer, port) for _, producer, port in edges)
 
     def users(self, name: str) -> list[Use]:
         """Who reads the results of a node."""
-        return [Use(user, slot, port) for _, user, slot, port in self._graph.out_edges(name, keys=True, data="port")]
+        return [
+            Use(user, slot, port)
+            for _, user, slot, port in self._graph.out_edges(name, keys=True, data="port")
+        ]
 
     def nodes(self) -> Iterator[Node]:
         """All nodes, in iteration order."""
@@ -215,7 +231,7 @@ class Graph:
     @property
     def view(self) -> MultiDiGraph:
         """A read-only networkx view, for algorithms."""
-        view: MultiDiGraph = nx.freeze(self._graph.copy(as_view=True))  # type: ignore[assignment]
+        view: MultiDiGraph = nx.freeze(self._graph.copy(as_view=True))
         return view
 
     def copy(self) -> Graph:
@@ -260,7 +276,10 @@ class Graph:
                 raise GraphError(f"{node.name!r} reads result {value.port} of {value.node!r}")
 
     def structure(self) -> tuple[object, ...]:
-        """What the graph computes, without names and provenance: equal structures are equal networks."""
+        """What the graph computes, without names and provenance.
+
+        Equal structures are equal networks.
+        """
         place = {name: i for i, name in enumerate(self)}
         rows: list[object] = [self.name]
         for node in self.nodes():

@@ -23,15 +23,15 @@ LONGEST = 56
 def print_graph(graph: Graph) -> str:
     """The text of a graph, without blocks and loops: every node is a statement.
 
-    `segdsl.parse(print_graph(g)) == g` for every graph of the language. Weights that several nodes share
-    become a `layer`.
+    `segdsl.parse(print_graph(g)) == g` for every graph of the language. Weights that several nodes
+    share become a `layer`.
     """
     names = _names(graph)
     shared = _shared(graph)
     body: list[str] = []
     declared: set[str] = set()
     for node in graph.nodes():
-        if node.path in shared and node.path not in declared:
+        if node.path is not None and node.path in shared and node.path not in declared:
             declared.add(node.path)
             body.append(f"layer {shared[node.path]} = {_call(node.op)} @{node.path}")
         body.append(_statement(graph, node, names, shared))
@@ -124,7 +124,9 @@ def _expression(node: Node, reads: list[str], shared: Mapping[str | None, str]) 
 def _arithmetic(sign: str, reads: list[str], number: float | None, first: bool) -> str:
     if number is None:
         return f"{reads[0]} {sign} {reads[1]}"
-    return f"{_number(number)} {sign} {reads[0]}" if first else f"{reads[0]} {sign} {_number(number)}"
+    return (
+        f"{_number(number)} {sign} {reads[0]}" if first else f"{reads[0]} {sign} {_number(number)}"
+    )
 
 
 def _number(number: float) -> str:
@@ -137,12 +139,19 @@ def _call(op: Op, *first: str, named: Iterable[str] = ()) -> str:
 
 
 def _arguments(op: Op) -> Iterator[str]:
-    """The fields that differ from their defaults; positional ones without a name, as far as none is skipped."""
+    """The fields that differ from their defaults.
+
+    Positional ones without a name, as far as none is skipped.
+    """
     unnamed = True
     for field in fields(op):  # type: ignore[arg-type]
         value = getattr(op, field.name)
         unnamed = unnamed and not field.kw_only
-        if field.default is not MISSING and value == field.default and type(value) is type(field.default):
+        if (
+            field.default is not MISSING
+            and value == field.default
+            and type(value) is type(field.default)
+        ):
             unnamed = False
             continue
         yield literal(value) if unnamed else f"{field.name}={literal(value)}"
@@ -165,4 +174,6 @@ def literal(value: object) -> str:
 
 
 def _list(values: Iterable[object]) -> str:
-    return ", ".join(str(v) if not isinstance(v, float | str | tuple) else literal(v) for v in values)
+    return ", ".join(
+        str(v) if not isinstance(v, float | str | tuple) else literal(v) for v in values
+    )

@@ -51,7 +51,9 @@ def load(
     limits: Limits | None = None,
     **settings: Setting,
 ) -> Graph:
-    """The graph of a `.seg` file or a stock spec, parsed, elaborated, with every shape and check proved.
+    """The graph of a `.seg` file or a stock spec, parsed, elaborated.
+
+    With every shape and check proved.
 
     Args:
         path: a file, or the name of a stock spec (`deeplabv3`).
@@ -79,7 +81,9 @@ def parse(
     Raises:
         SegError: anything is wrong.
     """
-    return _graph(examine_source(Source(name, text), None, net=net, limits=limits, settings=settings))
+    return _graph(
+        examine_source(Source(name, text), None, net=net, limits=limits, settings=settings)
+    )
 
 
 def check(
@@ -90,8 +94,13 @@ def check(
     limits: Limits | None = None,
     **settings: Setting,
 ) -> tuple[Diagnostic, ...]:
-    """Every error and warning of a program; never raises for a bad one. Without `net`, all nets are checked."""
-    return examine(path, net=net, include=include, limits=limits, settings=settings, every=True).diagnostics
+    """Every error and warning of a program.
+
+    Never raises for a bad one. Without `net`, all nets are checked.
+    """
+    return examine(
+        path, net=net, include=include, limits=limits, settings=settings, every=True
+    ).diagnostics
 
 
 def _graph(program: Program) -> Graph:
@@ -130,7 +139,11 @@ def examine(
 
 def display_name(path: str | Path, file: Path) -> str:
     """How messages and emitted code call the file: never an absolute path of a stock spec."""
-    return str(path) if Path(path) == file and not file.is_absolute() else f"{file.parent.name}/{file.name}"
+    return (
+        str(path)
+        if Path(path) == file and not file.is_absolute()
+        else f"{file.parent.name}/{file.name}"
+    )
 
 
 def examine_source(
@@ -153,16 +166,16 @@ def examine_source(
     try:
         nets = _chosen(module, net, source, every=every)
     except SegError as error:
-        return Program(None, diagnostics=_sorted([*found, *(error.diagnostics if not found else ())]))
+        return Program(
+            None, diagnostics=_sorted([*found, *(error.diagnostics if not found else ())])
+        )
     programs = [_examine_net(module, item, settings or {}, limits, found) for item in nets]
     everything = [*found, *(d for p in programs for d in p.diagnostics)]
     last = programs[0] if programs else Program(None)
     return Program(last.graph, last.accepted, _sorted(everything), last.unchecked)
 
 
-def _chosen(
-    module: Module, net: str | None, source: Source, *, every: bool
-) -> list[syntax.Net]:
+def _chosen(module: Module, net: str | None, source: Source, *, every: bool) -> list[syntax.Net]:
     nets = module.nets
     if net is not None:
         if net not in nets:
@@ -207,6 +220,11 @@ def _sorted(diagnostics: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
     return tuple(
         sorted(
             unique,
-            key=lambda d: (d.span is not None, d.span.source.name if d.span else "", d.span.start if d.span else 0, d.code),
+            key=lambda d: (
+                d.span is not None,
+                d.span.source.name if d.span else "",
+                d.span.start if d.span else 0,
+                d.code,
+            ),
         )
     )

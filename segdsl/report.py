@@ -89,9 +89,7 @@ class Summary:
         return _text(self)
 
 
-def summary(
-    graph: Graph, *, size: tuple[int, int] | None = None, batch: int = 1
-) -> Summary:
+def summary(graph: Graph, *, size: tuple[int, int] | None = None, batch: int = 1) -> Summary:
     """Shapes, parameters and cost of a network, stage by stage. Allocates no weights.
 
     Args:
@@ -146,7 +144,9 @@ def input_sizes(
             known = _symbol(stated)
             if (known is None and stated != wanted) or values.get(known or "", wanted) != wanted:
                 what = ("batch", "", "height", "width")[axis]
-                message = f"input `{name}` has {what} {values.get(known or '', stated)}, not {wanted}"
+                message = (
+                    f"input `{name}` has {what} {values.get(known or '', stated)}, not {wanted}"
+                )
                 found.append(Diagnostic("E3014", message, None))
             elif known is not None:
                 values[known] = wanted
@@ -271,7 +271,13 @@ def _folded(rows: Sequence[Row]) -> Iterable[Row]:
 
 
 def _alike(a: Row, b: Row) -> bool:
-    return (a.op, a.shape, a.params, a.macs, a.training) == (b.op, b.shape, b.params, b.macs, b.training)
+    return (a.op, a.shape, a.params, a.macs, a.training) == (
+        b.op,
+        b.shape,
+        b.params,
+        b.macs,
+        b.training,
+    )
 
 
 def _merged(run: Sequence[Row]) -> Row:
@@ -314,7 +320,10 @@ def _text(s: Summary) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     right = {3, 4}
     body = [
-        "  ".join(c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))).rstrip()
+        "  ".join(
+            c.rjust(w) if i in right else c.ljust(w)
+            for i, (c, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
         for line in lines
     ]
     rule = "─" * max(map(len, body))

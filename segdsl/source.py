@@ -16,7 +16,7 @@ class Source:
 
     @cached_property
     def line_starts(self) -> list[int]:
-        """Offsets at which the lines begin; `\\r\\n` and `\\n` both end a line."""
+        """Offsets at which the lines begin; a line feed ends a line, alone or after CR."""
         starts = [0]
         starts.extend(i + 1 for i, c in enumerate(self.text) if c == "\n")
         return starts

@@ -26,9 +26,10 @@ FOREIGN_CALLABLES: dict[str, str] = {
 """Names of PyTorch, Keras and Caffe, and what the language calls them."""
 
 FOREIGN_ARGUMENTS: dict[str, str] = {
-    "filters": "out", "out_channels": "out", "num_output": "out", "out_features": "out", "units": "out",
+    "filters": "out", "out_channels": "out", "num_output": "out", "out_features": "out",
+    "units": "out", "strides": "stride",
     "kernel_size": "kernel", "padding": "pad", "dilation_rate": "dilation", "hole": "dilation",
-    "group": "groups", "use_bias": "bias", "bias_term": "bias", "ceil_mode": "ceil", "strides": "stride",
+    "group": "groups", "use_bias": "bias", "bias_term": "bias", "ceil_mode": "ceil",
     "output_padding": "output_pad", "scale_factor": "scale", "size": "to", "num_groups": "groups",
     "return_indices": "indices", "negative_slope": "slope", "rate": "dilation", "epsilon": "eps",
 }  # fmt: skip
@@ -36,9 +37,24 @@ FOREIGN_ARGUMENTS: dict[str, str] = {
 
 def foreign_framework(name: str) -> str:
     """Whose name it is, as a message says it."""
-    if name in {"Convolution", "Deconvolution", "InnerProduct", "Eltwise", "Interp", "LRN", "Concat"}:
+    if name in {
+        "Convolution",
+        "Deconvolution",
+        "InnerProduct",
+        "Eltwise",
+        "Interp",
+        "LRN",
+        "Concat",
+    }:
         return "Caffe's"
-    keras = {"Conv2DTranspose", "BatchNormalization", "UpSampling2D", "Concatenate", "Dense", "Conv2D"}
+    keras = {
+        "Conv2DTranspose",
+        "BatchNormalization",
+        "UpSampling2D",
+        "Concatenate",
+        "Dense",
+        "Conv2D",
+    }
     return "Keras's" if name in keras or name.endswith("Pooling2D") else "PyTorch's"
 
 
@@ -60,7 +76,9 @@ def distance(a: str, b: str) -> int:
 def nearest(name: str, known: Collection[str]) -> str | None:
     """The known name that was probably meant: within a third of the length, at least one edit."""
     limit = max(1, len(name) // 3)
-    near = sorted((distance(name, other), other) for other in known if abs(len(name) - len(other)) <= limit)
+    near = sorted(
+        (distance(name, other), other) for other in known if abs(len(name) - len(other)) <= limit
+    )
     if near and near[0][0] <= limit and near[0][1] != name:
         return near[0][1]
     folded = [other for other in known if other.lower() == name.lower() and other != name]

@@ -1,9 +1,10 @@
 """Exact arithmetic on sizes that are known only as formulas of H, W and N.
 
 A size is an int or a `Formula`: an integer combination of atoms plus a constant. Atoms are symbols
-(`H`), floors of a formula by a positive int (`(H + 1)//2`), minima, and products of symbols' formulas.
-Formulas are kept in one normal form, so equal normal forms are equal sizes. Where normal forms differ,
-`segdsl.analysis.sizes` compares residue by residue.
+(`H`), floors of a formula by a positive int (`(H + 1)//2`), minima, and products of symbols'
+formulas.
+Formulas are kept in one normal form, so equal normal forms are equal sizes. Where normal forms
+differ, `segdsl.analysis.sizes` compares residue by residue.
 """
 
 from __future__ import annotations
@@ -160,7 +161,8 @@ def _factors(atom: Atom) -> tuple[Formula, ...]:
 def floor_div(value: Size, divisor: int) -> Size:
     """`value // divisor` (floor) in normal form; nested floors collapse exactly.
 
-    Uses floor((floor(A/b) + c)/d) = floor((A + b*c)/(b*d)), and pulls whole multiples of the divisor out.
+    Uses floor((floor(A/b) + c)/d) = floor((A + b*c)/(b*d)), and pulls whole multiples of the
+    divisor out.
 
     Raises:
         ZeroDivisionError: `divisor` is 0.

@@ -16,7 +16,8 @@ class Ident:
     span: Span
 
 
-# -- expressions ---------------------------------------------------------------------------------------
+# -- expressions
+# ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,10 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number literal. `value` is an int if it was written without `.` and exponent; `unit` as `px`, `x`, `K`, `M`, `G`."""
+    """A number literal. `value` is an int if it was written without `.` and exponent.
+
+    `unit` as `px`, `x`, `K`, `M`, `G`.
+    """
 
     value: int | float
     unit: str
@@ -37,7 +41,7 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Literal_:
+class PlainValue:
     """A string (escapes resolved), `true`, `false` or `none`."""
 
     value: str | bool | None
@@ -126,7 +130,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A weight path `@layer{i + 1}.0`: parts split at dots, each a run of texts and expressions. `@.` has no parts."""
+    """A weight path `@layer{i + 1}.0`: parts split at dots, each a run of texts and expressions.
+
+    `@.` has no parts.
+    """
 
     parts: tuple[tuple[str | Expr, ...], ...]
     span: Span
@@ -152,7 +159,10 @@ class Unary:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A flat run of operators of one level, left to right: `a + b - c`, `a * b // c`; also `a ** b`."""
+    """A flat run of operators of one level, left to right: `a + b - c`, `a * b // c`.
+
+    Also `a ** b`.
+    """
 
     first: Expr
     rest: tuple[tuple[Literal["+", "-", "*", "/", "//", "%", "**"], Expr], ...]
@@ -218,12 +228,26 @@ class Pipe:
 
 
 Expr = (
-    Name | Number | Literal_ | ListExpr | Attr | Index | Call | At | Unary | Binary | Compare | Logic | Choose | Pipe
+    Name
+    | Number
+    | PlainValue
+    | ListExpr
+    | Attr
+    | Index
+    | Call
+    | At
+    | Unary
+    | Binary
+    | Compare
+    | Logic
+    | Choose
+    | Pipe
 )
 Element = Expr | Spread | Each | When
 
 
-# -- types ---------------------------------------------------------------------------------------------
+# -- types
+# ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +281,8 @@ class ShapeType:
 Type = NamedType | ShapeType
 
 
-# -- statements ----------------------------------------------------------------------------------------
+# -- statements
+# ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,7 +405,7 @@ class Check:
 class Init:
     """`init "upscore*.weight" = bilinear`."""
 
-    glob: Literal_
+    glob: PlainValue
     value: Expr
     span: Span
 
@@ -393,10 +418,13 @@ class Run:
     span: Span
 
 
-Stmt = Input | Output | Post | WeightStmt | Layer | Var | Bind | Append | If | For | Check | Init | Run
+Stmt = (
+    Input | Output | Post | WeightStmt | Layer | Var | Bind | Append | If | For | Check | Init | Run
+)
 
 
-# -- items ---------------------------------------------------------------------------------------------
+# -- items
+# ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,7 +448,10 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`block Name(params) -> (outputs) where … { body }`; `doc` are the lines of its `##` comment."""
+    """`block Name(params) -> (outputs) where … { body }`.
+
+    `doc` are the lines of its `##` comment.
+    """
 
     name: Ident
     params: tuple[Param, ...]
@@ -466,7 +497,7 @@ class ImportNames:
 class ImportFile:
     """`import "deeplabv3.seg" as dl`."""
 
-    file: Literal_
+    file: PlainValue
     alias: Ident
     span: Span
 

@@ -26,7 +26,10 @@ class Pair(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Whole numbers for the four sides. In the language: `1`, `[h, w]` or `[top, left, bottom, right]`."""
+    """Whole numbers for the four sides.
+
+    In the language: `1`, `[h, w]` or `[top, left, bottom, right]`.
+    """
 
     top: int
     left: int
@@ -39,14 +42,18 @@ class Sides(NamedTuple):
 
 
 Padding = Sides | Literal["same", "valid"]
-"""Padding of a window: numbers, `same` (dilation * (kernel - 1) / 2 on both sides) or `valid` (none)."""
+"""Padding of a window: numbers.
+
+`same` (dilation * (kernel - 1) / 2 on both sides) or `valid` (none).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
     """What flows on an edge: a shape and an element type.
 
-    Maps have rank 4: `[N, C, h, w]`. Rank 2 and 3 exist after `flatten` and `reshape`, rank 1 for learned arrays.
+    Maps have rank 4: `[N, C, h, w]`. Rank 2 and 3 exist after `flatten` and `reshape`, rank 1 for
+    learned arrays.
     """
 
     shape: tuple[Size, ...]
@@ -102,7 +109,10 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Initialiser:
-    """How an array starts. `name` is one of `INITIALISERS`; `value` its argument where it takes one."""
+    """How an array starts. `name` is one of `INITIALISERS`.
+
+    `value` its argument where it takes one.
+    """
 
     name: str
     value: float | None = None
@@ -139,9 +149,9 @@ TORCH_DEFAULT = Initialiser("uniform")
 class Param:
     """One array of the state_dict.
 
-    `learned` arrays are parameters; the others are buffers (running statistics). `trained` is False where
-    the author froze a parameter: it still counts as one. `fan_in` is the fan of the layer it belongs to,
-    which a bias needs for torch's default.
+    `learned` arrays are parameters; the others are buffers (running statistics). `trained` is False
+    where the author froze a parameter: it still counts as one. `fan_in` is the fan of the layer it
+    belongs to, which a bias needs for torch's default.
     """
 
     shape: tuple[int, ...]
@@ -179,7 +189,10 @@ POINTWISE = Window(1)
 
 @dataclass(frozen=True, slots=True)
 class Everywhere:
-    """The window of an operator that reads the whole axis: global pooling, spatial softmax, attention."""
+    """The window of an operator that reads the whole axis.
+
+    Global pooling, spatial softmax, attention.
+    """
 
 
 EVERYWHERE = Everywhere()
@@ -187,10 +200,13 @@ EVERYWHERE = Everywhere()
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A condition on sizes that an operator needs; known ones are checked at once, the others are solved.
+    """A condition on sizes that an operator needs.
+
+    Known ones are checked at once, the others are solved.
 
     `kind` is `equal` (left == right), `at_least` (left >= right) or `multiple` (left % right == 0).
-    `blame` is the operand slot or attribute the message points at, `what` the noun for it ("height").
+    `blame` is the operand slot or attribute the message points at, `what` the noun for it
+    ("height").
     """
 
     kind: Literal["equal", "at_least", "multiple"]

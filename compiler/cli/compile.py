@@ -51,9 +51,9 @@ def _refuse_early(args: argparse.Namespace) -> None:
     inputs = [name for name in (args.file, args.weights) if name]
     check_writable(args.output, inputs=inputs)
     if args.weights:
-        check_writable(_weights_file(args), inputs=[*inputs, args.output])
         if _weights_file(args) == Path(args.output):
             raise usage_error(f"`-o {args.output}` is where the weights go", "end it in .py")
+        check_writable(_weights_file(args), inputs=[*inputs, args.output])
 
 
 def _weights_file(args: argparse.Namespace) -> Path:

@@ -1,1 +1,4 @@
-"""Read-only questions about a graph; each answers with a table and writes nothing into the graph."""
+"""Read-only questions about a graph.
+
+Each answers with a table and writes nothing into the graph.
+"""

@@ -22,7 +22,9 @@ def training_only(graph: Graph) -> set[str]:
             continue
         if any(use.node in needed for use in graph.users(name)):
             needed.add(name)
-    ends = {name for name in graph if not graph.users(name) and not isinstance(graph[name].op, Output)}
+    ends = {
+        name for name in graph if not graph.users(name) and not isinstance(graph[name].op, Output)
+    }
     dead = _only_before(graph, ends)
     return set(graph) - needed - dead
 
@@ -40,9 +42,9 @@ def _only_before(graph: Graph, ends: set[str]) -> set[str]:
 def macs(graph: Graph, sizes: Mapping[str, int]) -> Costs:
     """Multiply-accumulates of each node of the inference graph at known sizes.
 
-    Convolutions, transposed convolutions (by input positions), linear layers and matrix products count;
-    normalisation, activations, pooling and resizing are free. That is the convention of torchvision's
-    published figures. Nodes that only `train output`s need are left out.
+    Convolutions, transposed convolutions (by input positions), linear layers and matrix products
+    count; normalisation, activations, pooling and resizing are free. That is the convention of
+    torchvision's published figures. Nodes that only `train output`s need are left out.
     """
     table = shapes(graph, sizes)
     skipped = training_only(graph)

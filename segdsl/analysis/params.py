@@ -15,7 +15,10 @@ Params = dict[str, Param]
 
 @dataclass
 class _Module:
-    """A level of the path tree: its own tensors, and the levels below in order of first appearance."""
+    """A level of the path tree: its own tensors.
+
+    And the levels below in order of first appearance.
+    """
 
     tensors: dict[str, Param] = field(default_factory=dict[str, Param])
     children: dict[str, _Module] = field(default_factory=dict[str, "_Module"])
@@ -24,8 +27,8 @@ class _Module:
 def params(graph: Graph, table: Shapes | None = None) -> Params:
     """Every array of the network by full path, in state_dict order.
 
-    That is the order of a module tree whose levels are made when first met: parameters of a level, then
-    its buffers, then the levels below. Nodes that share a path share its arrays.
+    That is the order of a module tree whose levels are made when first met: parameters of a level,
+    then its buffers, then the levels below. Nodes that share a path share its arrays.
     """
     table = shapes(graph) if table is None else table
     root = _Module()
@@ -58,7 +61,9 @@ def _walk(root: _Module) -> Iterator[tuple[str, Param]]:
         ordered = sorted(module.tensors.items(), key=lambda item: not item[1].learned)
         for leaf, param in ordered:
             yield prefix + leaf, param
-        stack.extend((f"{prefix}{name}.", child) for name, child in reversed(module.children.items()))
+        stack.extend(
+            (f"{prefix}{name}.", child) for name, child in reversed(module.children.items())
+        )
 
 
 def owners(graph: Graph) -> dict[str, Span]:

@@ -13,11 +13,14 @@ Shapes = dict[Value, Feature]
 
 
 def shapes(graph: Graph, sizes: Mapping[str, int] | None = None) -> Shapes:
-    """The type of every value of the graph, as formulas of the inputs' symbols, or at given `sizes`.
+    """The type of every value of the graph.
+
+    As formulas of the inputs' symbols, or at given `sizes`.
 
     Args:
         graph: the network.
-        sizes: values for symbols (`{"N": 1, "H": 512, "W": 512}`); symbols without one stay symbolic.
+        sizes: values for symbols (`{"N": 1, "H": 512, "W": 512}`); symbols without one stay
+            symbolic.
     """
     table: Shapes = {}
     for node in graph.nodes():
@@ -35,7 +38,10 @@ def _at(feature: Feature, sizes: Mapping[str, int]) -> Feature:
 
 
 def size_symbols(graph: Graph) -> dict[str, tuple[str, int]]:
-    """The symbols of the inputs, in order, each with the input and the axis that first states it."""
+    """The symbols of the inputs, in order.
+
+    Each with the input and the axis that first states it.
+    """
     found: dict[str, tuple[str, int]] = {}
     for name in graph.inputs:
         (feature,) = infer(graph[name].op, ())

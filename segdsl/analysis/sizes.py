@@ -1,8 +1,9 @@
 """Which input sizes a network accepts: solved exactly, residue by residue.
 
-Every size is a function with f(n + M) = f(n) + D for all n: floors of sums of such functions are such
-functions again. So a condition on a size holds, within one residue class modulo M, on an interval of n
-(and perhaps single sizes more or less), which is computed, not sampled.
+Every size is a function with f(n + M) = f(n) + D for all n: floors of sums of such functions are
+such
+functions again. So a condition on a size holds, within one residue class modulo M, on an interval
+of n (and perhaps single sizes more or less), which is computed, not sampled.
 """
 
 from __future__ import annotations
@@ -96,7 +97,10 @@ def condition_of(need: Requirement | SizeCondition) -> Condition:
 
 @dataclass(frozen=True)
 class Stretch:
-    """The sizes of one residue class: `first`, `first + modulus`, ... up to `last` (None: for ever)."""
+    """The sizes of one residue class: `first`, `first + modulus`, .
+
+    Up to `last` (None: for ever).
+    """
 
     first: int
     last: int | None
@@ -224,7 +228,10 @@ def solve(name: str, conditions: Iterable[Condition]) -> SizeSet:
 def _stretch(
     name: str, residue: int, modulus: int, conditions: Sequence[Condition]
 ) -> Stretch | None:
-    """The q >= 0 for which all conditions hold at n = residue + q*modulus, as an interval with holes."""
+    """The q >= 0 for which all conditions hold at n = residue + q*modulus.
+
+    As an interval with holes.
+    """
     low, high = (0 if residue else 1), None
     holes: set[int] = set()
     for condition in conditions:
@@ -251,9 +258,7 @@ def _difference(name: str, condition: Condition, residue: int, modulus: int) -> 
     return base, d * (modulus // m) - e * (modulus // k)
 
 
-def _interval(
-    relation: str, base: int, growth: int
-) -> tuple[int, int | None, int | None] | None:
+def _interval(relation: str, base: int, growth: int) -> tuple[int, int | None, int | None] | None:
     """The q >= 0 with `base + growth*q relation 0`: (first, last, hole); None if there is none."""
     if relation in (">", "<"):
         shifted = base - 1 if relation == ">" else base + 1
@@ -320,10 +325,17 @@ def describe(accepted: SizeSet) -> str:
     finite = [n for n in range(1, accepted.settled) if n in accepted]
     residues = accepted.residues
     if not residues:
-        return f"{name} = {', '.join(map(str, finite))}" if len(finite) < 12 else f"{len(finite)} sizes"
+        return (
+            f"{name} = {', '.join(map(str, finite))}"
+            if len(finite) < 12
+            else f"{len(finite)} sizes"
+        )
     start = accepted.minimum
     assert start is not None
-    regular = all((n in accepted) == (n >= start and n % modulus in residues) for n in range(1, accepted.settled))
+    regular = all(
+        (n in accepted) == (n >= start and n % modulus in residues)
+        for n in range(1, accepted.settled)
+    )
     if modulus == 1:
         text = f"{name} >= {start}"
     elif len(residues) == 1 and regular:
@@ -336,22 +348,32 @@ def describe(accepted: SizeSet) -> str:
         text = f"{name} = {' or '.join(forms)}, from {start}"
     if regular:
         return text
-    missing = [n for n in range(start, accepted.settled) if n % modulus in residues and n not in accepted]
+    missing = [
+        n for n in range(start, accepted.settled) if n % modulus in residues and n not in accepted
+    ]
     return f"{text}, but not {', '.join(map(str, missing[:6]))}{' ...' if len(missing) > 6 else ''}"
 
 
 def where_text(accepted: SizeSet) -> str | None:
-    """The conditions a writer would put behind `where` for this set; None if no short form says it."""
+    """The conditions a writer would put behind `where` for this set.
+
+    None if no short form says it.
+    """
     name, modulus, residues = accepted.symbol, accepted.modulus, accepted.residues
     start = accepted.minimum
     if start is None or len(residues) != 1:
         return None
     (residue,) = residues
-    if any((n in accepted) != (n >= start and n % modulus == residue) for n in range(1, accepted.settled)):
+    if any(
+        (n in accepted) != (n >= start and n % modulus == residue)
+        for n in range(1, accepted.settled)
+    ):
         return None
     parts = []
     if modulus > 1:
-        parts.append(f"{name} % {modulus} == 0" if not residue else f"({name} - {residue}) % {modulus} == 0")
+        parts.append(
+            f"{name} % {modulus} == 0" if not residue else f"({name} - {residue}) % {modulus} == 0"
+        )
     smallest = residue or modulus
     if start > smallest:
         parts.append(f"{name} >= {start}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
 
 from segdsl import syntax
@@ -17,7 +18,13 @@ MAP_OPS = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
 
 
 def combine(
-    state: State, frame: Frame, op: str, left: Anything, right: Anything, spans: tuple[Span, Span], label: str
+    state: State,
+    frame: Frame,
+    op: str,
+    left: Anything,
+    right: Anything,
+    spans: tuple[Span, Span],
+    label: str,
 ) -> Anything:
     """`left op right`, for numbers, sizes or maps.
 
@@ -48,7 +55,7 @@ def _is_number(value: Anything) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _combine_numbers(frame: Frame, op: str, a: int | float, b: int | float, span: Span) -> Anything:
+def _combine_numbers(frame: Frame, op: str, a: float, b: float, span: Span) -> Anything:
     if op in ("/", "//", "%") and b == 0:
         refuse(frame, "E2020", "this divides by zero", span)
     result: int | float
@@ -70,11 +77,17 @@ def _combine_numbers(frame: Frame, op: str, a: int | float, b: int | float, span
     return in_range(frame, result, span)
 
 
-def _power(frame: Frame, a: int | float, b: int | float, span: Span) -> int | float:
+def _power(frame: Frame, a: float, b: float, span: Span) -> int | float:
     """Powers, refused before they are computed where the result cannot fit in 63 bits."""
     if isinstance(a, int) and isinstance(b, int):
         if b < 0:
-            refuse(frame, "E2020", "a whole number has no whole negative power", span, helps=("write `1.0 / …`",))
+            refuse(
+                frame,
+                "E2020",
+                "a whole number has no whole negative power",
+                span,
+                helps=("write `1.0 / …`",),
+            )
         if abs(a) > 1 and (abs(a).bit_length() - 1) * b > 63:
             refuse(frame, "E2020", "this number is too large: numbers stay below 2**63", span)
         return int(a**b)
@@ -87,7 +100,7 @@ def _power(frame: Frame, a: int | float, b: int | float, span: Span) -> int | fl
     return float(result)
 
 
-def in_range(frame: Frame, value: int | float, span: Span) -> int | float:
+def in_range(frame: Frame, value: float, span: Span) -> int | float:
     """The number itself, if it is finite and whole numbers fit in 63 bits."""
     if isinstance(value, int) and abs(value) >= WORD:
         refuse(frame, "E2020", "this number is too large: numbers stay below 2**63", span)
@@ -98,7 +111,12 @@ def in_range(frame: Frame, value: int | float, span: Span) -> int | float:
 
 def _combine_sizes(frame: Frame, op: str, a: Anything, b: Anything, span: Span) -> Anything:
     if not isinstance(a, int | Formula) or not isinstance(b, int | Formula):
-        refuse(frame, "E2003", f"`{op}` of a size takes whole numbers, not {describe(a)} and {describe(b)}", span)
+        refuse(
+            frame,
+            "E2003",
+            f"`{op}` of a size takes whole numbers, not {describe(a)} and {describe(b)}",
+            span,
+        )
     if op == "+":
         return a + b
     if op == "-":
@@ -108,7 +126,12 @@ def _combine_sizes(frame: Frame, op: str, a: Anything, b: Anything, span: Span) 
             refuse(frame, "E2011", "a size cannot be multiplied by itself", span)
         return a * b
     if not isinstance(b, int) or b <= 0 or op == "**":
-        refuse(frame, "E2011", f"`{op}` of a size needs a whole number of at least 1 on the right", span)
+        refuse(
+            frame,
+            "E2011",
+            f"`{op}` of a size needs a whole number of at least 1 on the right",
+            span,
+        )
     if op == "/":
         return Ratio(a, b) if b != 1 else a
     return floor_div(a, b) if op == "//" else a - floor_div(a, b) * b
@@ -125,7 +148,13 @@ def negate(frame: Frame, value: Anything, span: Span) -> Anything:
 
 
 def _combine_maps(
-    state: State, frame: Frame, op: str, a: Anything, b: Anything, spans: tuple[Span, Span], label: str
+    state: State,
+    frame: Frame,
+    op: str,
+    a: Anything,
+    b: Anything,
+    spans: tuple[Span, Span],
+    label: str,
 ) -> Map:
     span = spans[0].to(spans[1])
     if op not in MAP_OPS:
@@ -140,14 +169,16 @@ def _combine_maps(
         refuse(frame, "E2003", f"`{op}` takes maps or numbers, not {describe(number)}", span)
     assert isinstance(x, Map)
     fields = {"number": float(number), "number_first": first}
-    return add_node(state, frame, cls.name, fields, (x,), (spans[1] if first else spans[0],), span, name)
+    return add_node(
+        state, frame, cls.name, fields, (x,), (spans[1] if first else spans[0],), span, name
+    )
 
 
 def add_node(
     state: State,
     frame: Frame,
     operator: str,
-    fields: dict[str, object],
+    fields: Mapping[str, object],
     operands: tuple[Map, ...],
     spans: tuple[Span, ...],
     span: Span,
@@ -168,7 +199,10 @@ def add_node(
 
 
 def node_label(frame: Frame, label: str) -> str:
-    """The name of a node without weights: its instance, the writer's word, the turns of loops around it."""
+    """The name of a node without weights.
+
+    Its instance, the writer's word, the turns of loops around it.
+    """
     parts = [frame.label, label, *map(str, frame.turns)]
     return ".".join(part for part in parts if part)
 
@@ -192,9 +226,20 @@ def compare_values(op: str, a: Anything, b: Anything) -> bool:
 
 def as_size(value: Anything) -> Size | Ratio | None:
     """A value as a size in a shape; None if it is none."""
-    if isinstance(value, Formula | Ratio) or (isinstance(value, int) and not isinstance(value, bool)):
+    if isinstance(value, Formula | Ratio) or (
+        isinstance(value, int) and not isinstance(value, bool)
+    ):
         return value
     return None
 
 
-__all__ = ["add_node", "as_size", "combine", "compare_values", "in_range", "negate", "node_label", "syntax"]
+__all__ = [
+    "add_node",
+    "as_size",
+    "combine",
+    "compare_values",
+    "in_range",
+    "negate",
+    "node_label",
+    "syntax",
+]

@@ -45,15 +45,27 @@ def instantiate(state: State, ref: BlockRef, call: Invocation) -> Anything:
     block = ref.block
     path = call.path if call.path is not None else default_path(call.frame, block.name.name)
     try:
-        arranged = arrange(block_signature(block), call.args, call.piped is not None, call.callee_span)
+        arranged = arrange(
+            block_signature(block), call.args, call.piped is not None, call.callee_span
+        )
     except SegError as error:
         raise SegError(*(at_user(d, call.frame.scope) for d in error.diagnostics)) from error
     label = _label(call, path)
     frame = Frame(
-        ref.module, call.frame.scope, path, label, Names(), {}, call.frame.layer, (), call.frame.statement
+        ref.module,
+        call.frame.scope,
+        path,
+        label,
+        Names(),
+        {},
+        call.frame.layer,
+        (),
+        call.frame.statement,
     )
     values, spans = _arguments(state, frame, block, call, arranged)
-    instance = Instance(block.name.name, path, _constants(block, values), call.span, block.name.span)
+    instance = Instance(
+        block.name.name, path, _constants(block, values), call.span, block.name.span
+    )
     frame.scope = (*call.frame.scope, instance)
     _bind_ports(state, frame, block, values, spans)
     check_constraints(state, frame, block.where, call.span)
@@ -78,7 +90,11 @@ def _label(call: Invocation, path: str) -> str:
 
 
 def _arguments(
-    state: State, frame: Frame, block: syntax.Block, call: Invocation, arranged: Mapping[str, syntax.Arg]
+    state: State,
+    frame: Frame,
+    block: syntax.Block,
+    call: Invocation,
+    arranged: Mapping[str, syntax.Arg],
 ) -> tuple[dict[str, Anything], dict[str, Span]]:
     values: dict[str, Anything] = {}
     spans: dict[str, Span] = {}
@@ -104,7 +120,9 @@ def hint_of(declared: syntax.Type) -> Any:
     """The Python type of a compile-time parameter; None for blocks and ports."""
     if isinstance(declared, syntax.NamedType):
         if declared.name.name == "oneof":
-            words = tuple(a.value.value for a in declared.args if isinstance(a.value, syntax.Literal_))
+            words = tuple(
+                a.value.value for a in declared.args if isinstance(a.value, syntax.PlainValue)
+            )
             return Literal[words]
         return PLAIN.get(declared.name.name)
     if is_port(declared):
@@ -113,9 +131,13 @@ def hint_of(declared: syntax.Type) -> Any:
     if isinstance(dim, syntax.ListExpr):
         (inner,) = dim.elements
         assert isinstance(inner, syntax.Name)
-        return tuple[tuple[PLAIN[inner.name], ...], ...]
+        return _list_of(_list_of(PLAIN[inner.name]))
     assert isinstance(dim, syntax.Name)
-    return tuple[PLAIN[dim.name], ...] if dim.name in PLAIN else None
+    return _list_of(PLAIN[dim.name]) if dim.name in PLAIN else None
+
+
+def _list_of(item: Any) -> Any:
+    return tuple.__class_getitem__((item, ...))
 
 
 def _typed(frame: Frame, param: syntax.Param, value: Anything, span: Span) -> Anything:
@@ -125,7 +147,7 @@ def _typed(frame: Frame, param: syntax.Param, value: Anything, span: Span) -> An
     hint = hint_of(param.type)
     if hint is None:
         return _block_value(frame, param, value, span)
-    if isinstance(param.default, syntax.Literal_) and param.default.value is None:
+    if isinstance(param.default, syntax.PlainValue) and param.default.value is None:
         hint = hint | None
     try:
         converted: Anything = convert(value, hint)
@@ -211,7 +233,10 @@ def _checked(state: State, frame: Frame, port: syntax.Port, value: Anything) -> 
         wanted = "one map" if many else "a list of maps"
         refuse(frame, "E2003", f"the output `{port.name.name}` is not {wanted}", port.span)
     if isinstance(port.type, syntax.ShapeType) and isinstance(value, Map):
-        unbound = next((d for d in port.type.dims if isinstance(d, syntax.Name) and _unbound(frame, d.name)), None)
+        unbound = next(
+            (d for d in port.type.dims if isinstance(d, syntax.Name) and _unbound(frame, d.name)),
+            None,
+        )
         if unbound is not None:
             refuse(frame, "E3011", f"`{unbound.name}` is bound by no input port", unbound.span)
         claim_shape(state, frame, port.type, value, f"`{port.name.name}`", port=False)
@@ -244,9 +269,7 @@ def _values(maps: Mapping[str, Anything]) -> tuple[tuple[str, Value | tuple[Valu
     return tuple((name, _flat(value)) for name, value in maps.items())
 
 
-def _remember_stages(
-    state: State, label: str, results: Mapping[str, Anything], span: Span
-) -> None:
+def _remember_stages(state: State, label: str, results: Mapping[str, Anything], span: Span) -> None:
     for name, value in results.items():
         if isinstance(value, Map):
             key = label if len(results) == 1 else join(label, name)

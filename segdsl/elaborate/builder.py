@@ -71,7 +71,8 @@ class Builder:
     ) -> tuple[Map, ...]:
         """Add a node for `op` and answer its results.
 
-        `path` is the full weight path (None where the writer gave none and the operator has no arrays).
+        `path` is the full weight path (None where the writer gave none and the operator has no
+        arrays).
 
         Raises:
             SegError: the operator refuses its operands, the path is taken, or a limit is reached.
@@ -107,7 +108,12 @@ class Builder:
             message = f"this network has more than {self.limits.nodes:,} nodes"
             raise SegError(
                 at_user(
-                    Diagnostic("E4003", message, span, helps=text_helps("raise the limit with `--max-nodes`")),
+                    Diagnostic(
+                        "E4003",
+                        message,
+                        span,
+                        helps=text_helps("raise the limit with `--max-nodes`"),
+                    ),
                     frame.scope,
                 )
             )
@@ -125,9 +131,13 @@ class Builder:
 
     _next: dict[str, int] = field(default_factory=dict[str, int])
 
-    def _own(self, path: str, op: Op, params: Mapping[str, Param], frame: Frame, span: Span) -> None:
+    def _own(
+        self, path: str, op: Op, params: Mapping[str, Param], frame: Frame, span: Span
+    ) -> None:
         if len(path) > self.limits.path:
-            message = f"this weight path has {len(path)} characters; the limit is {self.limits.path}"
+            message = (
+                f"this weight path has {len(path)} characters; the limit is {self.limits.path}"
+            )
             raise SegError(at_user(Diagnostic("E5010", message, span), frame.scope))
         other = self.owners.get(path)
         if other is None:
@@ -159,9 +169,8 @@ class Builder:
                 self.levels.setdefault(prefix, span)
         self.learned += sum(p.count for p in params.values() if p.learned)
         if self.learned > self.limits.parameters:
-            message = (
-                f"this network has more than {self.limits.parameters:,} parameters: {self.learned:,} so far"
-            )
+            cap = self.limits.parameters
+            message = f"this network has more than {cap:,} parameters: {self.learned:,} so far"
             helps = text_helps("raise the limit with `--max-params`")
             raise SegError(at_user(Diagnostic("E5008", message, span, helps=helps), frame.scope))
 

@@ -36,7 +36,12 @@ def call_builtin(state: State, name: str, call: Invocation, dispatch: Dispatch) 
     if name == "activation":
         return _activation(state, call, dispatch)
     if call.path is not None:
-        refuse(call.frame, "E2017", f"`{name}` has no weights, so it takes no path", call.path_span or call.span)
+        refuse(
+            call.frame,
+            "E2017",
+            f"`{name}` has no weights, so it takes no path",
+            call.path_span or call.span,
+        )
     values, spans = _arguments(state, name, call)
     if name in JOINS and len(values) == 1 and _all_maps(values[0]):
         return _join(state, call, name, values[0], spans[0])
@@ -55,7 +60,9 @@ def call_builtin(state: State, name: str, call: Invocation, dispatch: Dispatch) 
 
 def _in_range(state: State, frame: Frame, result: Anything, span: Span) -> Anything:
     if isinstance(result, tuple) and len(result) > state.limits.list_length:
-        message = f"this list has {len(result):,} elements; the limit is {state.limits.list_length:,}"
+        message = (
+            f"this list has {len(result):,} elements; the limit is {state.limits.list_length:,}"
+        )
         refuse(frame, "E4005", message, span)
     if isinstance(result, int | float) and not isinstance(result, bool):
         return in_range(frame, result, span)
@@ -70,7 +77,9 @@ def _arguments(state: State, name: str, call: Invocation) -> tuple[list[Anything
         spans.append(call.piped[1])
     for arg in call.args:
         if arg.name is not None:
-            refuse(call.frame, "E2001", f"`{name}` has no argument `{arg.name.name}`", arg.name.span)
+            refuse(
+                call.frame, "E2001", f"`{name}` has no argument `{arg.name.name}`", arg.name.span
+            )
         values.append(state.evaluate(state, call.args_frame, arg.value))
         spans.append(arg.span)
     return values, spans
@@ -89,7 +98,14 @@ def _join(state: State, call: Invocation, name: str, maps: Anything, span: Span)
         assert isinstance(item, Map)
         label = call.label if place == len(maps) else ""
         total = add_node(
-            state, call.frame, JOINS[name], {}, (total, item), (span, span), call.span, label or name
+            state,
+            call.frame,
+            JOINS[name],
+            {},
+            (total, item),
+            (span, span),
+            call.span,
+            label or name,
         )
     return total
 
@@ -97,7 +113,9 @@ def _join(state: State, call: Invocation, name: str, maps: Anything, span: Span)
 def _activation(state: State, call: Invocation, dispatch: Dispatch) -> Anything:
     """`activation(name)`: the operator of that name."""
     if len(call.args) != 1 or call.args[0].name is not None:
-        refuse(call.frame, "E2004", "`activation` takes one name, as in `activation(act)`", call.span)
+        refuse(
+            call.frame, "E2004", "`activation` takes one name, as in `activation(act)`", call.span
+        )
     argument = call.args[0]
     value = state.evaluate(state, call.args_frame, argument.value)
     if not isinstance(value, str) or value not in ACTIVATIONS:

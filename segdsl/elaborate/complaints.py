@@ -13,9 +13,14 @@ from segdsl.spelling import FOREIGN_CALLABLES, foreign_framework, nearest
 from segdsl.types import INITIALISERS
 
 BUILTINS = frozenset(
-    "len range enumerate reversed zip sum min max abs int float str ceil floor activation".split()
+    ["len", "range", "enumerate", "reversed", "zip", "sum", "min", "max", "abs", "int", "float",
+    "str", "ceil", "floor", "activation"]
 )
 """Compile-time functions of the language; `sum`, `max` and `min` also join lists of maps."""
+
+
+FACTS = frozenset({"params", "macs", "shape", "stride"})
+"""What a `check` can ask of the graph, beside everything that is known while elaborating."""
 
 
 def operator_names() -> set[str]:

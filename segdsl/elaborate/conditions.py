@@ -19,7 +19,8 @@ def size_conditions(
     """The conditions on sizes that a constraint states, or its truth if it states none.
 
     Raises:
-        SegError: it is outside the supported form (E2011): comparisons of one size with whole numbers,
+        SegError: it is outside the supported form (E2011): comparisons of one size with whole
+            numbers,
             joined by commas or `and`.
     """
     return _conditions(state, frame, constraint.condition, constraint.message or "")
@@ -106,9 +107,7 @@ def _values(frame: Frame, expr: syntax.Expr) -> str:
                 names[item.name] = str(binding.value)
             elif item.name in frame.dims:
                 names[item.name] = str(frame.dims[item.name].size)
-        elif isinstance(item, syntax.Compare):
-            pending += [item.first, *(e for _, e in item.rest)]
-        elif isinstance(item, syntax.Binary):
+        elif isinstance(item, syntax.Compare) or isinstance(item, syntax.Binary):
             pending += [item.first, *(e for _, e in item.rest)]
         elif isinstance(item, syntax.Logic):
             pending += item.operands

@@ -5,19 +5,33 @@ from __future__ import annotations
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from segdsl import syntax
+from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, text_helps
 from segdsl.elaborate.values import Anything, Quantity, describe
+from segdsl.source import Span
+from segdsl.spelling import FOREIGN_CALLABLES, foreign_framework, nearest
 from segdsl.symbolic import Formula
 from segdsl.types import Initialiser, Pair, Sides
 
 
 class Mismatch(Exception):
-    """A value does not have the declared type; `expected` is that type in words."""
+    """A value does not have the declared type.
 
-    def __init__(self, expected: str, code: str = "E2003", help: str = "") -> None:
+    Attributes:
+        expected: that type in words.
+        code: the code of the diagnostic.
+        instead: what to write in place of the value, where that is plain.
+        words: the choices, where the type is one of several words.
+    """
+
+    def __init__(
+        self, expected: str, code: str = "E2003", instead: str = "", words: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(expected)
         self.expected = expected
         self.code = code
-        self.help = help
+        self.instead = instead
+        self.words = words
 
 
 def choices(hint: Any) -> tuple[str, ...]:
@@ -36,7 +50,9 @@ def takes_initialiser(hint: Any) -> bool:
 
 
 def convert(value: Anything, hint: Any, unit: str = "") -> Any:
-    """`value` as the declared type `hint`; whole numbers become floats, numbers become pairs and sides.
+    """`value` as the declared type `hint`.
+
+    Whole numbers become floats, numbers become pairs and sides.
 
     Raises:
         Mismatch: it is none of the types.
@@ -55,7 +71,7 @@ def convert(value: Anything, hint: Any, unit: str = "") -> Any:
 def _without_unit(value: Quantity, unit: str) -> int | float:
     if value.unit != unit:
         wanted = f"a number in {unit}" if unit else "a plain number"
-        raise Mismatch(wanted, "E2013", f"`{value.value!r}{unit}`")
+        raise Mismatch(wanted, "E2013", f"{value.value!r}{unit}")
     return value.value
 
 
@@ -69,14 +85,16 @@ def _convert_union(value: Anything, options: tuple[Any, ...]) -> Any:
     special = next((f for f in failures if f.code != "E2003"), None)
     if special:
         raise special
-    raise Mismatch(" or ".join(dict.fromkeys(f.expected for f in failures)))
+    instead = next((f.instead for f in failures if f.instead), "")
+    raise Mismatch(" or ".join(dict.fromkeys(f.expected for f in failures)), instead=instead)
 
 
 def _convert_choice(value: Anything, allowed: tuple[Any, ...]) -> Any:
     if isinstance(value, str) and value in allowed:
         return value
     words = ", ".join(f'"{word}"' for word in allowed)
-    raise Mismatch(f"one of {words}", "E2007" if isinstance(value, str) else "E2003")
+    code = "E2007" if isinstance(value, str) else "E2003"
+    raise Mismatch(f"one of {words}", code, words=tuple(str(word) for word in allowed))
 
 
 def _convert_tuple(value: Anything, items: tuple[Any, ...]) -> Any:
@@ -115,7 +133,9 @@ def _whole(value: Anything) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     exact = isinstance(value, float) and value == int(value)
-    raise Mismatch("a whole number", help=f"`{int(value)}`" if exact and isinstance(value, float) else "")
+    raise Mismatch(
+        "a whole number", help=f"`{int(value)}`" if exact and isinstance(value, float) else ""
+    )
 
 
 def _pair(value: Anything) -> Pair:
@@ -160,10 +180,65 @@ def expected(hint: Any) -> str:
     return words.get(hint, str(hint))
 
 
-def complain(name: str, value: Anything, mismatch: Mismatch) -> str:
-    """The sentence for an argument of the wrong type."""
+def wrong_value(name: str, value: Anything, mismatch: Mismatch, span: Span) -> Diagnostic:
+    """What is wrong with the value of the argument `name`, which stands at `span`."""
+    notes: tuple[str, ...] = ()
+    helps: tuple[Help, ...] = ()
+    if mismatch.instead:
+        edit = Edit(span, mismatch.instead)
+        helps = (Help(f"write `{mismatch.instead}`", (edit,), Applicability.LIKELY),)
+    if mismatch.code == "E2007" and isinstance(value, str):
+        notes = _translation(value)
+        guess = nearest(value, mismatch.words)
+        helps = text_helps(f"did you mean `{guess}`?") if guess else ()
+    return Diagnostic(mismatch.code, _sentence(name, value, mismatch), span, notes=notes, helps=helps)
+
+
+def _translation(word: str) -> tuple[str, ...]:
+    translated = FOREIGN_CALLABLES.get(word)
+    if translated is None or not translated.isidentifier():
+        return ()
+    return (f"`{word}` is {foreign_framework(word)} name; here it is `{translated}`",)
+
+
+def _sentence(name: str, value: Anything, mismatch: Mismatch) -> str:
     if mismatch.code == "E2010":
         return f"`{name}` must be a known number, but {describe(value)} depends on the input"
     if mismatch.code == "E2007":
         return f"`{name}` is {mismatch.expected}, not {describe(value)}"
     return f"`{name}` must be {mismatch.expected}, not {describe(value)}"
+
+
+class NotLiteral:
+    """Stands for the value of an expression that must be computed."""
+
+
+NOT_LITERAL = NotLiteral()
+
+
+def literal(expr: syntax.Expr) -> Anything | NotLiteral:
+    """The value that stands in the text itself: numbers, strings, words and lists of them."""
+    match expr:
+        case syntax.Number(value, "", _):
+            return value
+        case syntax.Number(value, unit, _):
+            return Quantity(value, unit) if unit not in ("K", "M", "G") else NOT_LITERAL
+        case syntax.Literal_(value, _):
+            return value
+        case syntax.Unary("-", syntax.Number(value, "", _), _):
+            return -value
+        case syntax.ListExpr(elements, _):
+            return _literal_list(elements)
+    return NOT_LITERAL
+
+
+def _literal_list(elements: tuple[syntax.Element, ...]) -> Anything | NotLiteral:
+    items: list[Anything] = []
+    for element in elements:
+        if isinstance(element, syntax.Spread | syntax.Each | syntax.When):
+            return NOT_LITERAL
+        item = literal(element)
+        if isinstance(item, NotLiteral):
+            return NOT_LITERAL
+        items.append(item)
+    return tuple(items)

@@ -17,7 +17,9 @@ HOLE = "?"
 """The name under which an unbound variable is solved for; no name of the language can be it."""
 
 
-def bind_bare(state: State, frame: Frame, declared: syntax.ShapeType, value: Map, port: str) -> None:
+def bind_bare(
+    state: State, frame: Frame, declared: syntax.ShapeType, value: Map, port: str
+) -> None:
     """Bind the variables that stand alone in a shape, from the sizes of a value.
 
     Raises:
@@ -107,12 +109,26 @@ def _solve(state: State, frame: Frame, dim: syntax.Expr, found: Size, what: str)
     form = as_size(state.evaluate(state, frame, dim))
     del frame.dims[name]
     zero = substitute(form, {HOLE: 0}) if isinstance(form, Formula) else None
-    slope = substitute(form, {HOLE: 1}) - zero if isinstance(form, Formula) and zero is not None else 0
-    if not isinstance(slope, int) or zero is None or slope <= 0 or form != symbol(HOLE) * slope + zero:
-        refuse(frame, "E2011", f"`{dim.span.text}` cannot bind `{name}`; write `{name}` alone somewhere", dim.span)
+    slope = (
+        substitute(form, {HOLE: 1}) - zero if isinstance(form, Formula) and zero is not None else 0
+    )
+    if (
+        not isinstance(slope, int)
+        or zero is None
+        or slope <= 0
+        or form != symbol(HOLE) * slope + zero
+    ):
+        refuse(
+            frame,
+            "E2011",
+            f"`{dim.span.text}` cannot bind `{name}`; write `{name}` alone somewhere",
+            dim.span,
+        )
     rest = (found - zero) % slope
     if rest != 0:
-        _remember(state, frame, "equal", rest, 0, 1, "E3010", f"{what} has no whole `{name}`", dim.span)
+        _remember(
+            state, frame, "equal", rest, 0, 1, "E3010", f"{what} has no whole `{name}`", dim.span
+        )
     frame.dims[name] = Dim((found - zero) // slope, span, what)
     return True
 
@@ -137,7 +153,12 @@ def size_of(state: State, frame: Frame, dim: syntax.Expr) -> Size | Ratio:
     value = state.evaluate(state, frame, dim)
     size = as_size(value)
     if size is None:
-        refuse(frame, "E2011", f"a size is a whole number or a formula, not {describe(value)}", dim.span)
+        refuse(
+            frame,
+            "E2011",
+            f"a size is a whole number or a formula, not {describe(value)}",
+            dim.span,
+        )
     return size
 
 
@@ -162,7 +183,15 @@ def _claim_size(
             _known_ratio(frame, declared, found, message, dim.span)
             return
         _remember(
-            state, frame, "about", found, declared.numerator, declared.divisor, code, message, dim.span
+            state,
+            frame,
+            "about",
+            found,
+            declared.numerator,
+            declared.divisor,
+            code,
+            message,
+            dim.span,
         )
         return
     if isinstance(found, int) and isinstance(declared, int):
@@ -171,7 +200,16 @@ def _claim_size(
         return
     if found - declared != 0:
         _remember(
-            state, frame, "equal", found, declared, 1, code, message, dim.span, _bound_labels(frame, dim)
+            state,
+            frame,
+            "equal",
+            found,
+            declared,
+            1,
+            code,
+            message,
+            dim.span,
+            _bound_labels(frame, dim),
         )
 
 

@@ -46,7 +46,7 @@ def _evaluate(state: State, frame: Frame, expr: syntax.Expr, label: str) -> Anyt
             return _name(state, frame, expr)
         case syntax.Number(value, unit, _):
             return _number(frame, value, unit)
-        case syntax.Literal_(value, _):
+        case syntax.PlainValue(value, _):
             return value
         case syntax.Pipe():
             return _pipe(state, frame, expr, label)
@@ -105,7 +105,7 @@ def constant(state: State, const: syntax.Const, module: Module) -> Anything:
     return value
 
 
-def _number(frame: Frame, value: int | float, unit: str) -> Anything:
+def _number(frame: Frame, value: float, unit: str) -> Anything:
     if unit in SCALES:
         scaled = value * SCALES[unit]
         return int(scaled) if scaled == int(scaled) else scaled
@@ -153,10 +153,7 @@ def bind_tap(frame: Frame, tap: syntax.Ident, value: Anything) -> None:
 def _stage(
     state: State, frame: Frame, stage: syntax.Stage, value: Anything, span: Span, label: str
 ) -> Anything:
-    expr: syntax.Expr = stage.call
-    args: tuple[syntax.Arg, ...] = ()
-    if isinstance(expr, syntax.Call):
-        expr, args = expr.callee, expr.args
+    expr, args = split_call(stage.call)
     target = Target(callee(state, frame, expr, evaluate), expr.span)
     if isinstance(value, Record):
         names = ", ".join(f"`.{name}`" for name in value.fields)
@@ -165,6 +162,11 @@ def _stage(
     return call(
         state, frame, target, args, stage.span, piped=(value, span), path=stage.path, label=label
     )
+
+
+def split_call(expr: syntax.Expr) -> tuple[syntax.Expr, tuple[syntax.Arg, ...]]:
+    """What is called and with which arguments; parentheses may be missing."""
+    return (expr.callee, expr.args) if isinstance(expr, syntax.Call) else (expr, ())
 
 
 def _repeat(
@@ -274,7 +276,13 @@ def _attribute(state: State, frame: Frame, expr: syntax.Attr) -> Anything:
         if name in value.fields:
             return value.fields[name]
         known = ", ".join(f"`.{n}`" for n in value.fields)
-        refuse(frame, "E1003", f"`{value.of}` has no result `{name}`", expr.name.span, helps=(f"it has {known}",))
+        refuse(
+            frame,
+            "E1003",
+            f"`{value.of}` has no result `{name}`",
+            expr.name.span,
+            helps=(f"it has {known}",),
+        )
     if isinstance(value, Map) and name in ("channels", "height", "width"):
         return _map_attribute(frame, value, name, expr)
     helps = ("a map has `.channels`, `.height` and `.width`",) if isinstance(value, Map) else ()
@@ -293,7 +301,10 @@ def _index(state: State, frame: Frame, expr: syntax.Index) -> Anything:
     if not isinstance(items, tuple):
         refuse(frame, "E2003", f"only lists have elements, not {describe(items)}", expr.span)
     if isinstance(expr.index, syntax.Slice):
-        start, stop = (None if e is None else _whole(state, frame, e) for e in (expr.index.start, expr.index.stop))
+        start, stop = (
+            None if e is None else _whole(state, frame, e)
+            for e in (expr.index.start, expr.index.stop)
+        )
         return items[start:stop]
     place = _whole(state, frame, expr.index)
     if not -len(items) <= place < len(items):
@@ -328,7 +339,8 @@ def _compare(state: State, frame: Frame, expr: syntax.Compare) -> bool:
         right = evaluate(state, frame, operand)
         for value, part in ((left, expr.first), (right, operand)):
             if isinstance(value, Formula | Ratio):
-                message = f"a condition here needs known numbers, but {describe(value)} depends on the input"
+                what = describe(value)
+                message = f"a condition here needs known numbers, but {what} depends on the input"
                 refuse(frame, "E2010", message, part.span)
         if op == "~=":
             refuse(frame, "E2011", "`~=` stands only in `check … within …%`", operand.span)

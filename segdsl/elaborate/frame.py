@@ -1,4 +1,7 @@
-"""Where the elaborator stands: the instance it is in, the names it can see, the statement it runs."""
+"""Where the elaborator stands.
+
+The instance it is in, the names it can see, the statement it runs.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,10 @@ class Dim:
 
 @dataclass
 class Statement:
-    """The statement that runs: its binding, and how often each callee occurs in it (for default paths)."""
+    """The statement that runs: its binding.
+
+    And how often each callee occurs in it (for default paths).
+    """
 
     binding: str = ""
     totals: dict[str, int] = field(default_factory=dict[str, int])

@@ -95,7 +95,9 @@ def elaborate(
 
 
 def _check_outputs(state: State, net: syntax.Net) -> None:
-    declared = any(True for s in _statements(net.body) if isinstance(s, syntax.Output) and not s.train)
+    declared = any(
+        True for s in _statements(net.body) if isinstance(s, syntax.Output) and not s.train
+    )
     if state.diagnostics and declared:
         return
     if not any(not _is_train(state, name) for name in state.builder.graph.outputs):
@@ -169,7 +171,7 @@ def _default(state: State, frame: Frame, param: syntax.Param) -> Anything:
 
 def _hint(param: syntax.Param) -> Any:
     hint = hint_of(param.type)
-    optional = isinstance(param.default, syntax.Literal_) and param.default.value is None
+    optional = isinstance(param.default, syntax.PlainValue) and param.default.value is None
     return hint | None if optional and hint is not None else hint
 
 
@@ -182,7 +184,9 @@ def _setting(net: syntax.Net, param: syntax.Param, value: Setting) -> Anything:
     try:
         converted: Anything = convert(_frozen(value), hint)
     except Mismatch as mismatch:
-        message = f"parameter `{name}` of `{net.name.name}` must be {mismatch.expected}; {value!r} is not"
+        message = (
+            f"parameter `{name}` of `{net.name.name}` must be {mismatch.expected}; {value!r} is not"
+        )
         raise SegError(Diagnostic("E2008", message, param.name.span)) from mismatch
     return converted
 

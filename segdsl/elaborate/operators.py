@@ -1,4 +1,7 @@
-"""Calls of operators: operands become edges, arguments become fields, the operator becomes a node."""
+"""Calls of operators: operands become edges, arguments become fields.
+
+The operator becomes a node.
+"""
 
 from __future__ import annotations
 
@@ -96,10 +99,16 @@ def _map(frame: Frame, cls: type[Op], name: str, value: Anything, span: Span) ->
     if isinstance(value, Map):
         return value
     code = "E2015" if isinstance(value, Record) else "E2003"
-    helps = ()
+    helps: tuple[str, ...] = ()
     if isinstance(value, Record):
         helps = ("choose one: " + ", ".join(f"`.{field}`" for field in value.fields),)
-    refuse(frame, code, f"`{cls.name}` takes a map as `{name}`, not {describe(value)}", span, helps=helps)
+    refuse(
+        frame,
+        code,
+        f"`{cls.name}` takes a map as `{name}`, not {describe(value)}",
+        span,
+        helps=helps,
+    )
 
 
 def _list_operand(
@@ -111,7 +120,9 @@ def _list_operand(
     spans = [span] * len(value)
     if isinstance(expr, syntax.ListExpr) and len(expr.elements) == len(value):
         spans = [element.span for element in expr.elements]
-    return [_map(frame, cls, cls.operands[0], v, s) for v, s in zip(value, spans, strict=True)], spans
+    return [
+        _map(frame, cls, cls.operands[0], v, s) for v, s in zip(value, spans, strict=True)
+    ], spans
 
 
 def _fields(
@@ -139,7 +150,9 @@ def _fields(
 
 
 def argument(state: State, frame: Frame, expr: syntax.Expr, hint: Any) -> Anything:
-    """The value of an argument of a declared type: bare words and initialisers mean something only here.
+    """The value of an argument of a declared type.
+
+    Bare words and initialisers mean something only here.
 
     Raises:
         SegError: the word is a choice and a bound name at once (E2014), or it means nothing.
@@ -148,7 +161,9 @@ def argument(state: State, frame: Frame, expr: syntax.Expr, hint: Any) -> Anythi
     if isinstance(expr, syntax.Name) and expr.name in words:
         if frame.names.find(expr.name) is not None:
             message = f"`{expr.name}` is a choice here, but also a name in scope"
-            refuse(frame, "E2014", message, expr.span, helps=(f'write "{expr.name}" for the choice',))
+            refuse(
+                frame, "E2014", message, expr.span, helps=(f'write "{expr.name}" for the choice',)
+            )
         return expr.name
     if takes_initialiser(hint):
         found = initialiser(state, frame, expr)
@@ -169,7 +184,9 @@ def initialiser(state: State, frame: Frame, expr: syntax.Expr) -> Initialiser | 
     if not isinstance(name, syntax.Name) or name.name not in INITIALISERS:
         return None
     if frame.names.find(name.name) is not None:
-        refuse(frame, "E2014", f"`{name.name}` is an initialiser, but also a name in scope", name.span)
+        refuse(
+            frame, "E2014", f"`{name.name}` is an initialiser, but also a name in scope", name.span
+        )
     takes = INITIALISERS[name.name]
     args = call.args if call is not None else ()
     if takes is None or not args:

@@ -19,7 +19,8 @@ def written_path(state: State, frame: Frame, path: syntax.Path) -> str:
     """The full path of an `@path` in this frame; `@.` is the path of the instance itself.
 
     Raises:
-        SegError: a `{…}` is neither a whole number of at least 0 nor a string of letters, digits and `_`.
+        SegError: a `{…}` is neither a whole number of at least 0 nor a string of letters, digits
+            and `_`.
     """
     parts = ["".join(_piece(state, frame, piece, path) for piece in part) for part in path.parts]
     return join(frame.prefix, *parts)
@@ -31,13 +32,15 @@ def _piece(state: State, frame: Frame, piece: str | syntax.Expr, path: syntax.Pa
     value = state.evaluate(state, frame, piece)
     text = str(value) if not isinstance(value, bool) and isinstance(value, int | str) else ""
     if not PART.fullmatch(text):
-        message = f"a weight path takes a whole number of at least 0 or a word, not {describe(value)}"
+        message = (
+            f"a weight path takes a whole number of at least 0 or a word, not {describe(value)}"
+        )
         refuse(frame, "E5010", message, piece.span)
     return text
 
 
 def default_path(frame: Frame, callee: str) -> str:
-    """`<binding>.<callee>`, numbered from 1 if the callee occurs more than once in the statement."""
+    """`<binding>.<callee>`, numbered if the callee occurs more than once in the statement."""
     statement = frame.statement
     name = callee
     if statement.totals.get(callee, 0) > 1:
@@ -52,7 +55,10 @@ def default_path(frame: Frame, callee: str) -> str:
 def statement_binding(
     frame: Frame, stages: tuple[syntax.Stage | syntax.Repeat, ...]
 ) -> Iterator[None]:
-    """While the first of `stages` runs, its tap is the binding; without any binding, the next tap is."""
+    """While the first of `stages` runs, its tap is the binding.
+
+    Without any binding, the next tap is.
+    """
     before = frame.statement.binding
     own = stages[0].tap
     if own is not None:
@@ -66,7 +72,7 @@ def statement_binding(
 
 
 def callee_counts(statement: object) -> dict[str, int]:
-    """How often each callee is called without a path in a statement (its own nested statements apart)."""
+    """How often each callee is called without a path in a statement."""
     counts: dict[str, int] = {}
     pending: list[object] = [statement]
     while pending:
@@ -92,7 +98,11 @@ def _unnamed_callee(item: object) -> str:
 
 def _children(item: object) -> list[object]:
     """Parts of a syntax node; a call with a path is passed over, its arguments are not."""
-    if isinstance(item, syntax.Stage) and item.path is not None and isinstance(item.call, syntax.Call):
+    if (
+        isinstance(item, syntax.Stage)
+        and item.path is not None
+        and isinstance(item.call, syntax.Call)
+    ):
         return list(item.call.args)
     if isinstance(item, syntax.At) and isinstance(item.value, syntax.Call):
         return list(item.value.args)
@@ -100,5 +110,6 @@ def _children(item: object) -> list[object]:
     return [
         value
         for field in fields(item)
-        if field.name != "span" and (is_dataclass(value := getattr(item, field.name)) or isinstance(value, tuple))
+        if field.name != "span"
+        and (is_dataclass(value := getattr(item, field.name)) or isinstance(value, tuple))
     ]

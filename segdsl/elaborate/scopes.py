@@ -35,7 +35,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Gone:
-    """A name that was bound in a part that has ended: one branch of an `if`, or a loop (`condition` is "")."""
+    """A name that was bound in a part that has ended.
+
+    One branch of an `if`, or a loop (`condition` is "").
+    """
 
     span: Span
     condition: str = ""
@@ -74,10 +77,12 @@ class Scope:
         scopes = reversed(list(self.chain()))
         return {name: seen.span.line for scope in scopes for name, seen in scope.own.items()}
 
-    def bound_later(self, name: str, place: Span) -> Span | None:
-        """Where a statement after `place`, or the one around it, binds the name."""
+    def bound_later(self, name: str) -> Span | None:
+        """Where a statement that has not ended yet binds the name; asked only of unbound names."""
         spans = (s.later[name] for s in self.chain() if name in s.later)
-        return next((span for span in spans if span.start > place.start or span.line == place.line), None)
+        return next(
+            (span for span in spans if span.start > place.start or span.line == place.line), None
+        )
 
     def ended(self, name: str) -> Gone | None:
         """The ended branch or loop that bound the name."""

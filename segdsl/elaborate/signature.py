@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
-from functools import cache
 
 from segdsl import syntax
-from segdsl.diagnostics import Diagnostic, Edit, Help, SegError, text_helps
-from segdsl.diagnostics import Applicability
+from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, SegError, text_helps
 from segdsl.ops.base import Op, signature
 from segdsl.source import Span
 from segdsl.spelling import FOREIGN_ARGUMENTS, nearest
@@ -43,9 +41,17 @@ class Signature:
         return next((p for p in self.parameters if p.name == name), None)
 
 
-@cache
+_OPERATORS: dict[type[Op], Signature] = {}
+
+
 def operator_signature(cls: type[Op]) -> Signature:
     """The signature of an operator, from its operands and its fields."""
+    if cls not in _OPERATORS:
+        _OPERATORS[cls] = _of_operator(cls)
+    return _OPERATORS[cls]
+
+
+def _of_operator(cls: type[Op]) -> Signature:
     first_optional = len(cls.operands) - cls.optional
     operands = [
         Parameter(name, i < first_optional, i < first_optional, True)
@@ -93,21 +99,26 @@ def arrange(
     """Match the arguments of a call to parameters; a piped value takes the first place.
 
     Raises:
-        SegError: too many unnamed (E2002), unknown (E2001), repeated (E2001), missing (E2004), or an
+        SegError: too many unnamed (E2002), unknown (E2001), repeated (E2001), missing (E2004), or
+            an
             unnamed one after a named one (E2012). All of them at once.
     """
     found: list[Diagnostic] = []
     places = list(sig.positional[1:] if piped and sig.positional else sig.positional)
     taken = {sig.positional[0].name} if piped and sig.positional else set[str]()
     if piped and not (sig.positional and sig.positional[0].operand):
-        found.append(Diagnostic("E2015", f"`{sig.name}` takes no map, so nothing can flow into it", span))
+        found.append(
+            Diagnostic("E2015", f"`{sig.name}` takes no map, so nothing can flow into it", span)
+        )
     unnamed = [arg for arg in args if arg.name is None]
     arranged: dict[str, syntax.Arg] = {}
     named_before = False
     for arg in args:
         if arg.name is None:
             if named_before:
-                found.append(Diagnostic("E2012", "an unnamed argument stands after a named one", arg.span))
+                found.append(
+                    Diagnostic("E2012", "an unnamed argument stands after a named one", arg.span)
+                )
             elif places:
                 arranged[places.pop(0).name] = arg
             else:
@@ -121,7 +132,9 @@ def arrange(
             found.append(Diagnostic("E2001", f"`{arg.name.name}` is given twice", arg.span))
         else:
             arranged[arg.name.name] = arg
-    missing = [p for p in sig.parameters if p.required and p.name not in arranged | dict.fromkeys(taken)]
+    missing = [
+        p for p in sig.parameters if p.required and p.name not in arranged | dict.fromkeys(taken)
+    ]
     if missing and not found:
         found.append(_missing(sig, missing, span))
     if found:
@@ -129,7 +142,9 @@ def arrange(
     return arranged
 
 
-def _too_many(sig: Signature, unnamed: list[syntax.Arg], piped: bool, arg: syntax.Arg) -> Diagnostic:
+def _too_many(
+    sig: Signature, unnamed: list[syntax.Arg], piped: bool, arg: syntax.Arg
+) -> Diagnostic:
     places = [p.name for p in sig.positional[1 if piped else 0 :]]
     words = ", ".join(places)
     message = f"`{sig.name}` takes at most {len(places)} unnamed argument{'s' * (len(places) != 1)}"
@@ -150,11 +165,19 @@ def _unknown(sig: Signature, name: syntax.Ident) -> Diagnostic:
         helps = (Help(f"did you mean `{guess}`?", (edit,), Applicability.LIKELY),)
     named = [p.name for p in sig.parameters if not p.operand or not p.positional]
     note = f"it takes {', '.join(named)}" if named else "it takes no arguments"
-    return Diagnostic("E2001", f"`{sig.name}` has no argument `{name.name}`", name.span, notes=(note,), helps=helps)
+    return Diagnostic(
+        "E2001",
+        f"`{sig.name}` has no argument `{name.name}`",
+        name.span,
+        notes=(note,),
+        helps=helps,
+    )
 
 
 def _missing(sig: Signature, missing: list[Parameter], span: Span) -> Diagnostic:
-    words = ", ".join(f"`{p.name}`" + (f" ({p.type})" if p.type and not p.operand else "") for p in missing)
+    words = ", ".join(
+        f"`{p.name}`" + (f" ({p.type})" if p.type and not p.operand else "") for p in missing
+    )
     notes: tuple[str, ...] = ()
     if sig.declared is not None:
         notes = (f"declared on line {sig.declared.line} of {sig.declared.source.name}",)

@@ -25,7 +25,8 @@ from segdsl.types import Initialiser
 class Claim:
     """A declared size beside the inferred one; must hold for every accepted input size.
 
-    `about` (`H/8`): floor(right/divisor) <= found <= ceil(right/divisor). `meets`: a size condition.
+    `about` (`H/8`): floor(right/divisor) <= found <= ceil(right/divisor). `meets`: a size
+    condition.
     """
 
     relation: Literal["equal", "about", "meets"]

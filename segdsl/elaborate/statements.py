@@ -9,7 +9,7 @@ from segdsl.diagnostics import Diagnostic, SegError
 from segdsl.elaborate.arithmetic import node_label
 from segdsl.elaborate.conditions import size_conditions
 from segdsl.elaborate.dims import DTYPES, claim_shape
-from segdsl.elaborate.expressions import evaluate, truth, turns, unpack
+from segdsl.elaborate.expressions import evaluate, split_call, truth, turns, unpack
 from segdsl.elaborate.frame import FAILED, Binding, Dim, Failed, Frame, Statement, join
 from segdsl.elaborate.lookup import callee
 from segdsl.elaborate.operators import initialiser
@@ -91,7 +91,9 @@ def taps(expr: object) -> tuple[syntax.Ident, ...]:
             case syntax.At(value, _, _):
                 pending.append(value)
             case syntax.ListExpr(elements, _):
-                pending += [e for e in reversed(elements) if not isinstance(e, syntax.Each | syntax.When)]
+                pending += [
+                    e for e in reversed(elements) if not isinstance(e, syntax.Each | syntax.When)
+                ]
             case syntax.Binary(first, rest, _):
                 pending += [*(e for _, e in reversed(rest)), first]
     return tuple(found)
@@ -200,10 +202,14 @@ def _run_bind(state: State, frame: Frame, statement: syntax.Bind) -> None:
 
 def _run_if(state: State, frame: Frame, statement: syntax.If) -> None:
     """Run the branch that is taken; a name is visible afterwards if every branch binds it."""
-    taken = statement.then if truth(state, frame, statement.condition) else statement.otherwise or ()
+    taken = (
+        statement.then if truth(state, frame, statement.condition) else statement.otherwise or ()
+    )
     inner = frame.nested()
     run_body(state, inner, taken)
-    frame.names.own.update({k: b for k, b in inner.names.own.items() if k in shared_names(statement)})
+    frame.names.own.update(
+        {k: b for k, b in inner.names.own.items() if k in shared_names(statement)}
+    )
 
 
 def shared_names(statement: syntax.If) -> set[str]:
@@ -243,7 +249,9 @@ def _run_input(state: State, frame: Frame, statement: syntax.Input) -> None:
     if dtype not in DTYPES:
         words = ", ".join(sorted(DTYPES))
         assert declared.dtype is not None
-        refuse(frame, "E2007", f"`{dtype}` is no element type; there are {words}", declared.dtype.span)
+        refuse(
+            frame, "E2007", f"`{dtype}` is no element type; there are {words}", declared.dtype.span
+        )
     shape = tuple(_input_size(state, frame, d, axis) for axis, d in enumerate(declared.dims))
     if not 1 <= len(shape) <= 4:
         refuse(frame, "E3016", "an input has one to four axes", declared.span)
@@ -279,9 +287,7 @@ def _input_size(state: State, frame: Frame, dim: syntax.Expr | syntax.AnyDims, a
     return value
 
 
-def _input_where(
-    state: State, frame: Frame, statement: syntax.Input
-) -> tuple[SizeCondition, ...]:
+def _input_where(state: State, frame: Frame, statement: syntax.Input) -> tuple[SizeCondition, ...]:
     found: list[SizeCondition] = []
     for constraint in statement.where:
         answer = size_conditions(state, frame, constraint)
@@ -334,7 +340,13 @@ def _run_weight(state: State, frame: Frame, statement: syntax.WeightStmt) -> Non
     own = (statement.name.name, *map(str, frame.turns))
     path = written_path(state, frame, located.path) if located else join(frame.prefix, *own)
     (value,) = state.builder.apply(
-        op, (), frame, span=statement.span, parts={}, path=path, label=node_label(frame, statement.name.name)
+        op,
+        (),
+        frame,
+        span=statement.span,
+        parts={},
+        path=path,
+        label=node_label(frame, statement.name.name),
     )
     _bind(state, frame, statement.name, value)
 
@@ -360,10 +372,7 @@ def _run_layer(state: State, frame: Frame, statement: syntax.Layer) -> None:
     """Declare shared weights: nothing is made until the first use."""
     expr = statement.value
     path = expr.path if isinstance(expr, syntax.At) else None
-    inner = expr.value if isinstance(expr, syntax.At) else expr
-    args: tuple[syntax.Arg, ...] = ()
-    if isinstance(inner, syntax.Call):
-        inner, args = inner.callee, inner.args
+    inner, args = split_call(expr.value if isinstance(expr, syntax.At) else expr)
     target = callee(state, frame, inner, evaluate)
     if isinstance(target, LayerRef):
         refuse(frame, "E2015", f"`{target.name}` is a layer already", expr.span)

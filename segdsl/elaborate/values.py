@@ -44,7 +44,10 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """`H/8` in a shape: between the floor and the ceiling of the quotient, whatever the rounding."""
+    """`H/8` in a shape: between the floor and the ceiling of the quotient.
+
+    Whatever the rounding.
+    """
 
     numerator: Size
     divisor: int
@@ -82,7 +85,10 @@ class LayerRef:
 
 @dataclass(frozen=True, slots=True)
 class BuiltinRef:
-    """A compile-time function of the language (`len`, `range`, ...), or an operator made of others."""
+    """A compile-time function of the language (`len`, `range`, ...).
+
+    Or an operator made of others.
+    """
 
     name: str
 
@@ -138,7 +144,7 @@ def describe(value: Anything) -> str:
     return f"`{callee_name(value)}`, something to call"
 
 
-def number_text(value: int | float | Quantity) -> str:
+def number_text(value: float | Quantity) -> str:
     """A number as it is written in the language."""
     if isinstance(value, Quantity):
         return f"{number_text(value.value)}{value.unit}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, fields
-from functools import cache
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
 from segdsl.taps import Nothing, Sliding, Taps, Whole
@@ -15,7 +14,8 @@ class RuleError(Exception):
     """An operator refuses its arguments or operands.
 
     Knows nothing of spans: `blame` names the attribute (str) or operand slots (int) at fault and
-    `segdsl.infer` turns that into carets. `code` is the diagnostic code, `help` advice, `notes` facts.
+    `segdsl.infer` turns that into carets. `code` is the diagnostic code, `help` advice, `notes`
+    facts.
     """
 
     def __init__(
@@ -38,7 +38,8 @@ class RuleError(Exception):
 class Op:
     """Base of all operators: subclass as a frozen dataclass and register with `@operator`.
 
-    Fields before `KW_ONLY` may be given unnamed in the language, after the operands. A subclass states
+    Fields before `KW_ONLY` may be given unnamed in the language, after the operands. A subclass
+    states
     `infer`, and either `window` or `taps`; nothing is pointwise by default. `__post_init__` refuses
     arguments that are wrong on their own, so a wrong operator cannot exist.
     """
@@ -75,7 +76,10 @@ class Op:
         raise NotImplementedError
 
     def taps(self, slot: int, axis: Axis, *inputs: Feature) -> Taps:
-        """Which indices of operand `slot` an output index reads along `axis`; `inputs` are the operands' types."""
+        """Which indices of operand `slot` an output index reads along `axis`.
+
+        `inputs` are the operands' types.
+        """
         if self.operand_name(slot) in self.sizes_only:
             return Nothing()
         window = self.window(axis)
@@ -107,15 +111,25 @@ def operator(cls: Operator) -> Operator:
         TypeError: the class inherits both `window` and `taps`, or its name is taken.
     """
     if cls.window is Op.window and cls.taps is Op.taps:
-        raise TypeError(f"operator {cls.name!r} states neither window nor taps; nothing is pointwise by default")
+        raise TypeError(
+            f"operator {cls.name!r} states neither window nor taps; nothing is pointwise by default"
+        )
     if cls.name in OPS:
         raise TypeError(f"operator {cls.name!r} is defined twice")
     OPS[cls.name] = cls
     return cls
 
 
-@cache
+_SIGNATURES: dict[type[Op], Mapping[str, tuple[Field[Any], Any]]] = {}
+
+
 def signature(cls: type[Op]) -> Mapping[str, tuple[Field[Any], Any]]:
-    """The fields of an operator with their resolved types, in order: the only table of its arguments."""
-    hints = get_type_hints(cls)
-    return {field.name: (field, hints[field.name]) for field in fields(cls)}  # type: ignore[arg-type]
+    """The fields of an operator with their resolved types, in order.
+
+    The only table of its arguments.
+    """
+    if cls not in _SIGNATURES:
+        hints = get_type_hints(cls)
+        own = fields(cls)  # type: ignore[arg-type]
+        _SIGNATURES[cls] = {field.name: (field, hints[field.name]) for field in own}
+    return _SIGNATURES[cls]

@@ -15,7 +15,10 @@ Comparison = Literal["==", "!=", "<=", ">=", "<", ">"]
 
 @dataclass(frozen=True)
 class SizeCondition:
-    """A `where` on an input size: `left relation right`, as `H - 16*(H//16) == 0`; `message` is the author's."""
+    """A `where` on an input size: `left relation right`, as `H - 16*(H//16) == 0`.
+
+    `message` is the author's.
+    """
 
     left: Size
     relation: Comparison
@@ -78,7 +81,9 @@ class Output(Op):
 @operator
 @dataclass(frozen=True)
 class Weight(Op):
-    """A bare learned array: `weight gamma: [C] = constant(1e-5)`; the node's path names the tensor itself.
+    """A bare learned array: `weight gamma: [C] = constant(1e-5)`.
+
+    The node's path names the tensor itself.
 
     Attributes:
         shape: its sizes.

@@ -190,7 +190,7 @@ class Brackets:
         place = Span(self.source, last.end, last.end)
         message = f"the statement stops after `{self._span(last).text[:24]}`"
         help_ = likely("add `{`", Edit(place, " {"))
-        self._report("E0015", message, last, help_)
+        self._report("E0015", message, last, help_, note="expected `{`")
         self.mended.append(last.end)
         brace = Token("LBRACE", last.end, last.end)
         self._stack.append(_Open(brace, len(self.tokens) - 1, self._indent(tokens[head].start)))
@@ -315,7 +315,12 @@ class Brackets:
     def _span(self, token: Token) -> Span:
         return Span(self.source, token.start, token.end)
 
-    def _report(self, code: str, message: str, token: Token, help_: Help, *labels: Label) -> None:
+    def _report(
+        self, code: str, message: str, token: Token, help_: Help, *labels: Label, note: str = ""
+    ) -> None:
         if len(self.diagnostics) < self.limits.kept_diagnostics:
-            found = Diagnostic(code, message, self._span(token), labels=labels, helps=(help_,))
-            self.diagnostics.append(found)
+            notes = (note,) if note else ()
+            span = self._span(token)
+            self.diagnostics.append(
+                Diagnostic(code, message, span, labels=labels, notes=notes, helps=(help_,))
+            )

@@ -97,8 +97,8 @@ class Builder:
     def _import_file(self, kids: Kids, span: Span) -> syntax.ImportFile:
         return syntax.ImportFile(self._literal(kids[0]), self._ident(kids[1]), span)
 
-    def _literal(self, token: Token) -> syntax.Literal_:
-        return syntax.Literal_(literals.string_value(self._text(token)), self._span(token))
+    def _literal(self, token: Token) -> syntax.PlainValue:
+        return syntax.PlainValue(literals.string_value(self._text(token)), self._span(token))
 
     def _dotted(self, kids: Kids, _: Span) -> tuple[syntax.Ident, ...]:
         return self._idents(kids)
@@ -287,17 +287,17 @@ class Builder:
         value, unit = literals.number_value(self._text(kids[0]))
         return syntax.Number(value, unit, span)
 
-    def _string(self, kids: Kids, _: Span) -> syntax.Literal_:
+    def _string(self, kids: Kids, _: Span) -> syntax.PlainValue:
         return self._literal(kids[0])
 
-    def _true(self, _: Kids, span: Span) -> syntax.Literal_:
-        return syntax.Literal_(True, span)
+    def _true(self, _: Kids, span: Span) -> syntax.PlainValue:
+        return syntax.PlainValue(True, span)
 
-    def _false(self, _: Kids, span: Span) -> syntax.Literal_:
-        return syntax.Literal_(False, span)
+    def _false(self, _: Kids, span: Span) -> syntax.PlainValue:
+        return syntax.PlainValue(False, span)
 
-    def _none(self, _: Kids, span: Span) -> syntax.Literal_:
-        return syntax.Literal_(None, span)
+    def _none(self, _: Kids, span: Span) -> syntax.PlainValue:
+        return syntax.PlainValue(None, span)
 
     def _list(self, kids: Kids, span: Span) -> syntax.ListExpr:
         return syntax.ListExpr(tuple(kids) if kids != [None] else (), span)

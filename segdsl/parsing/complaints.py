@@ -65,8 +65,8 @@ def bad_name(span: Span, limits: Limits) -> Diagnostic | None:
 def _python_word(span: Span) -> Diagnostic:
     text = span.text
     other = {
-        "None": "none", "True": "true", "False": "false", "is": "==", "elif": "else if", "def": "block",
-        "class": "block",
+        "None": "none", "True": "true", "False": "false", "is": "==", "elif": "else if",
+        "def": "block",        "class": "block",
     }.get(text)  # fmt: skip
     if text in ("elif", "def", "class") and _before(span).strip():
         other = None
@@ -170,6 +170,8 @@ def open_string(span: Span) -> Diagnostic:
     quote = Span(span.source, span.start, span.start + 1)
     end = Span(span.source, span.end, span.end)
     help_ = likely(f"add `{mark}` before the end of line {span.line}", Edit(end, mark))
+    if mark == "'":
+        help_ = Help("put the string in double quotes")
     return Diagnostic("E0001", f"this `{mark}` is never closed", quote, helps=(help_,))
 
 

@@ -17,7 +17,8 @@ GRAMMAR = Path(__file__).parent.parent / "grammar.lark"
 TABLES = Path(__file__).parent / "tables.py"
 STARTS = ["start", "expr"]
 
-HEADER = '''"""The tables of the grammar. Made by `python -m segdsl.parsing.generate`: do not edit."""
+HEADER = '''\
+"""The tables of the grammar. Made by `python -m segdsl.parsing.generate`: do not edit."""
 
 # ruff: noqa
 # fmt: off
@@ -53,13 +54,17 @@ def generate(grammar: str) -> str:
         _assign("ACTIONS", "tuple[dict[str, int], ...]", *actions),
         _assign("GOTOS", "tuple[dict[str, int], ...]", *gotos),
         _assign("DEFAULTS", "tuple[int, ...]", *map(_default, actions)),
-        f"START_STATES: dict[str, int] = { {s: renamed[table.start_states[s]] for s in STARTS}!r}\n",
-        f"END_STATES: dict[str, int] = { {s: renamed[table.end_states[s]] for s in STARTS}!r}\n",
+        f"START_STATES: dict[str, int] = {_numbers(table.start_states, renamed)!r}\n",
+        f"END_STATES: dict[str, int] = {_numbers(table.end_states, renamed)!r}\n",
         f"WORDS: dict[str, str] = {_words(parser)!r}\n",
         f"OPERATORS: dict[str, str] = {_operators(parser)!r}\n",
         f"PATTERNS: dict[str, str] = {_patterns(parser)!r}\n",
     ]
     return "\n".join(_wrap(part) for part in parts)
+
+
+def _numbers(states: dict[str, int], renamed: dict[int, int]) -> dict[str, int]:
+    return {start: renamed[states[start]] for start in STARTS}
 
 
 def _rules(table: Any) -> list[Any]:

@@ -38,7 +38,7 @@ class Machine:
         return self.values[-1]
 
     def run(self, tokens: Sequence[Token], index: int) -> int:
-        """Parses from a token on; the index of the first token that does not fit, or their number."""
+        """Parses from a token on; the index of the first that does not fit, or their number."""
         count = len(tokens)
         while index < count and self.feed(tokens[index]):
             index += 1

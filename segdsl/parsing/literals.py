@@ -30,7 +30,7 @@ def number_value(text: str) -> tuple[int | float, str]:
 
 
 def string_value(text: str) -> str:
-    """The characters of a string literal with its quotes; unknown escapes stand for their letter."""
+    """The characters of a string with its quotes; unknown escapes stand for their letter."""
     return _ESCAPE.sub(lambda m: _ESCAPES.get(m[1], m[1]), text[1:-1])
 
 

@@ -32,6 +32,7 @@ _EXPECTED = (
     ("RPAR", "`)`"), ("RSQB", "`]`"), ("COMMA", "`,`"), ("ASSIGN", "`=`"), ("COLON", "`:`"),
     ("LBRACE", "`{`"), (NEWLINE, "the end of the line"), ("RBRACE", "`}`"),
 )  # fmt: skip
+_GOES_ON = CONTINUES | {"COLON", "DOT", "ARROW"}
 _SHORT = 24  # characters of the user's text that a message shows
 
 
@@ -77,7 +78,7 @@ class Mistake:
 
 
 def explain(mistake: Mistake) -> Diagnostic:
-    """The diagnostic of a syntax error: the first rule that knows it, else what could stand there."""
+    """The diagnostic of a syntax error: by the first rule that knows it, or what could stand."""
     for rule in _RULES:
         found = rule(mistake)
         if found is not None:
@@ -140,7 +141,7 @@ def _part_end(m: Mistake, index: int) -> int:
         elif kind in ("RPAR", "RSQB"):
             depth -= 1
         ends = kind in ("COMMA", NEWLINE, END) or kind in _VALUES
-        if depth < 0 or (depth == 0 and ends and m.kind(i - 1) not in CONTINUES):
+        if depth < 0 or (depth == 0 and ends and m.kind(i - 1) not in _GOES_ON):
             return i - 1
     return index
 
@@ -274,8 +275,8 @@ def brace_on_next_line(m: Mistake) -> Diagnostic | None:
 
 
 _RULES: tuple[Callable[[Mistake], Diagnostic | None], ...] = (
-    _edition_line, _let, _keyword_bound, _no_braces, _stops, _unknown_word, _outside, _single_equals,
-    _comprehension,
+    _edition_line, _let, _keyword_bound, _no_braces, _stops, _unknown_word, _outside,
+    _single_equals, _comprehension,
 )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def test_spans_hold_what_they_name(path: Path) -> None:
             case syntax.Number(value, unit, span):
                 digits = span.text.replace("_", "").removesuffix(unit)
                 assert type(value)(digits) == value
-            case syntax.Literal_(str(value), span):
+            case syntax.PlainValue(str(value), span):
                 assert span.text == f'"{value}"'
             case syntax.Path(_, span):
                 assert span.text.startswith("@")

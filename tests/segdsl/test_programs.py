@@ -49,7 +49,9 @@ def runs_at(graph: Graph, height: int, width: int) -> bool:
 
 def by_chance(known: tuple[Feature, ...], formulas: tuple[Feature, ...]) -> bool:
     """Whether one size is 1, the other is not, and the formula of the first is not 1."""
-    sizes_of = [list(zip(k.shape, f.shape, strict=True)) for k, f in zip(known, formulas, strict=True)]
+    sizes_of = [
+        list(zip(k.shape, f.shape, strict=True)) for k, f in zip(known, formulas, strict=True)
+    ]
     if len(sizes_of) < 2:
         return False
     return any(
@@ -113,7 +115,8 @@ def test_prove_is_part_of_the_public_steps() -> None:
 def test_an_empty_repeat_passes_the_map_through(n: int) -> None:
     text = (
         "seg 1\nnet A() {\n  input x: f32[N, 1, H, W]\n"
-        f"  output y = x -> repeat {n} as k {{ conv(1, 3, pad=1) @c{{k}} }} -> repeat 0 {{ relu }}\n}}\n"
+        f"  output y = x -> repeat {n} as k {{ conv(1, 3, pad=1) @c{{k}} }}"
+        " -> repeat 0 { relu }\n}\n"
     )
     graph = examine_text(text).graph
     assert graph is not None

@@ -60,9 +60,7 @@ def test_equal_formulas_are_equal_everywhere(
 
 
 @given(chains, st.integers(0, 60), st.integers(0, 5))
-def test_substitution_is_evaluation_in_steps(
-    chain: list[tuple[str, int]], k: int, r: int
-) -> None:
+def test_substitution_is_evaluation_in_steps(chain: list[tuple[str, int]], k: int, r: int) -> None:
     inner = substitute(build(chain), {"H": symbol("k") * 16 + r})
     assert evaluate(inner, {"k": k}) == run(chain, 16 * k + r)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from segdsl.infer import requirements
 from segdsl.ops.base import OPS, Op, RuleError
+from segdsl.ops.operands import AXES
 from segdsl.types import Feature, Initialiser, Pair, Sides
 from tests.support.refusals import make
 
@@ -296,7 +297,7 @@ def _unshuffle(draw: Draw) -> Case:
 def _concat(draw: Draw) -> Case:
     axis = draw(st.sampled_from(["batch", "channels", "height", "width", 0, 1, -2, -1]))
     x = shape(draw, high=7)
-    at = {"batch": 0, "channels": 1, "height": 2, "width": 3}.get(axis, axis)
+    at = axis if isinstance(axis, int) else AXES.index(axis)
     others = []
     for _ in range(draw(ints(0, 3))):
         sizes = list(x.shape)

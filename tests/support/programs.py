@@ -1,4 +1,7 @@
-"""Random programs of the language, grown as text so that a failure shrinks to a small `.seg` file."""
+"""Random programs of the language.
+
+Grown as text so that a failure shrinks to a small `.seg` file.
+"""
 
 from __future__ import annotations
 
@@ -48,14 +51,21 @@ def statements(draw: st.DrawFn, live: list[str], number: int) -> str:
     x = draw(st.sampled_from(live))
     y = draw(st.sampled_from(live))
     small = st.integers(1, 4)
-    k, s, d, p = draw(small), draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(0, 2))
+    k, s, d, p = (
+        draw(small),
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 2)),
+        draw(st.integers(0, 2)),
+    )
+    q, t = draw(small), draw(st.integers(1, 2))
     out = draw(st.sampled_from([2, 4, 6]))
     ceil = draw(st.sampled_from(["true", "false"]))
     mode = draw(st.sampled_from(["nearest", "bilinear", "bicubic", "nearest_exact"]))
     forms = [
-        f"{x} -> conv({out}, [{k}, {draw(small)}], stride=[{s}, {draw(st.integers(1, 2))}], pad=[{p}, {p}], dilation={d})",
+        f"{x} -> conv({out}, [{k}, {q}], stride=[{s}, {t}], pad=[{p}, {t}], dilation={d})",
         f"{x} -> conv({out}, 3, pad=same, stride={s}, dilation={d}, groups=2)",
-        f"{x} -> conv_transpose({out}, {k}, stride={s}, pad={min(p, k - 1)}, output_pad={min(s - 1, 1)})",
+        f"{x} -> conv_transpose({out}, {k}, stride={s}, pad={min(p, k - 1)})",
+        f"{x} -> conv_transpose({out}, 3, stride=2, pad=1, output_pad=1)",
         f"{x} -> max_pool({k + 1}, stride={s}, pad={min(p, (k + 1) // 2)}, ceil={ceil})",
         f"{x} -> avg_pool({k + 1}, stride={s}, pad={min(p, (k + 1) // 2)}, ceil={ceil})",
         f'{x} -> resize({draw(st.sampled_from(["2", "0.5", "1.5", "3"]))}, mode="{mode}")',
@@ -70,7 +80,7 @@ def statements(draw: st.DrawFn, live: list[str], number: int) -> str:
         f"{x} -> adaptive_avg_pool({k})",
         f"{x} -> pixel_shuffle(2)",
         f"max([{x}, {y}])",
-        f"{x} -> repeat {draw(st.integers(0, 3))} as k {{ conv(4, 3, pad=1) @r{number}.{{k}} -> silu }}",
+        f"{x} -> repeat {t} as k {{ conv(4, 3, pad=1) @r{number}.{{k}} -> silu }}",
     ]
     return f"x{number} = {draw(st.sampled_from(forms))}"
 

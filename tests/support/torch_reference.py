@@ -5,7 +5,7 @@ Nothing here comes from `compiler`; the two are compared elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -30,7 +30,7 @@ MODES = {
     "reflect": "reflect",
     "replicate": "replicate",
 }
-SIMPLE = {
+SIMPLE: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "relu6": F.relu6,
     "silu": F.silu,
@@ -41,7 +41,7 @@ SIMPLE = {
     "exp": torch.exp,
     "identity": lambda x: x,
 }
-BINARY = {
+BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
     "sub": torch.sub,
     "mul": torch.mul,
@@ -142,8 +142,12 @@ def _arithmetic(op: ele.Arithmetic, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def _along_channels(layer: nn.Module, x: Tensor) -> Tensor:
-    result: Tensor = layer(x.movedim(1, -1))
-    return result.movedim(-1, 1)
+    return _call(layer, x.movedim(1, -1)).movedim(-1, 1)
+
+
+def _call(layer: nn.Module, x: Tensor) -> Tensor:
+    result: Tensor = layer(x)
+    return result
 
 
 def _weighted(op: Op, inputs: Sequence[Tensor], layer: nn.Module | None) -> Tensor | None:
@@ -153,20 +157,18 @@ def _weighted(op: Op, inputs: Sequence[Tensor], layer: nn.Module | None) -> Tens
     match op:
         case cnv.Conv():
             top, left, bottom, right = op.sides
-            return layer(F.pad(x, (left, right, top, bottom)))  # type: ignore[no-any-return]
+            return _call(layer, F.pad(x, (left, right, top, bottom)))
         case cnv.ConvTranspose():
             top, left, bottom, right = op.sides
-            full = layer(x)
-            return full[:, :, top : full.shape[2] - bottom, left : full.shape[3] - right]  # type: ignore[no-any-return]
+            full = _call(layer, x)
+            return full[:, :, top : full.shape[2] - bottom, left : full.shape[3] - right]
         case cnv.Linear() | nrm.LayerNorm():
             return _along_channels(layer, x)
-        case ele.Scale(per="channel"):
-            factor = layer.scale.view(-1, *[1] * (x.dim() - 2))  # type: ignore[union-attr,operator]
-            return x * factor  # type: ignore[no-any-return]
         case ele.Scale():
-            return x * layer.scale  # type: ignore[operator,no-any-return]
+            assert isinstance(layer, LearnedScale)
+            return x * layer.scale.view(-1, *[1] * (x.dim() - 2))
         case _:
-            return layer(x)  # type: ignore[no-any-return]
+            return _call(layer, x)
 
 
 def _pools(
@@ -176,9 +178,10 @@ def _pools(
     match op:
         case pol.MaxPool():
             pad = (op.sides.top, op.sides.left)
-            return F.max_pool2d(  # type: ignore[no-any-return]
-                x, op.kernel, op.step, pad, op.dilation, op.ceil, return_indices=op.indices
-            )
+            window = (op.kernel, op.step, pad, op.dilation, op.ceil)
+            if op.indices:
+                return F.max_pool2d(x, *window, return_indices=True)
+            return F.max_pool2d(x, *window)
         case pol.AvgPool():
             pad = (op.sides.top, op.sides.left)
             return F.avg_pool2d(x, op.kernel, op.step, pad, op.ceil, op.count_include_pad)
@@ -260,7 +263,7 @@ def _combine(
         case com.Split():
             if isinstance(op.parts, int):
                 return x.chunk(op.parts, _dim(op.axis))
-            return x.split(list(op.parts), _dim(op.axis))
+            return torch.split(x, list(op.parts), _dim(op.axis))
         case com.Slice():
             at = _dim(op.axis) % x.dim()
             return x[(slice(None),) * at + (slice(op.start, op.stop, op.step),)]

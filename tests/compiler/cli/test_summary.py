@@ -38,14 +38,14 @@ def test_json_is_the_same_figures(capsys: Streams) -> None:
     command = ["summary", "net.seg", "--size", "64x32", "--batch", "2", "--json"]
     assert main(command) == 0
     table = json.loads(capsys.readouterr().out)
-    assert table["params"] == 242
+    assert table["parameters"] == 242
     assert table["size"] == {"h": 64, "w": 32}
     assert table["batch"] == 2
 
 
 def test_settings(capsys: Streams) -> None:
     assert main(["summary", "net.seg", "--set", "classes=5", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["params"] == 8 * 27 + 8 + 5 * 8 + 5
+    assert json.loads(capsys.readouterr().out)["parameters"] == 8 * 27 + 8 + 5 * 8 + 5
 
 
 @pytest.mark.parametrize("size", ["0x5", "5x", "x5", "-1", "5X5", "5x5x5", "99999999", "1e3", ""])

@@ -1,0 +1,117 @@
+"""From emitted source to a module: execute the text, construct without arrays, put the arrays in."""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+import sys
+from collections.abc import Mapping
+from os import PathLike, fspath
+from types import ModuleType
+
+import numpy as np
+import torch
+from torch import nn
+
+from compiler.to_torch.emit import emit, net_class
+from compiler.to_torch.lower import EmissionError
+from compiler.weights import Weights, initialise, load
+from compiler.weights.init import NUMPY_TYPES
+from segdsl.analysis.params import Params, owners, params
+from segdsl.diagnostics import Diagnostic, SegError
+from segdsl.ir import Graph
+
+MAX_NOTES = 20
+
+
+def build(
+    graph: Graph, weights: Weights | str | PathLike[str] | None = None, *, flat: bool = False
+) -> nn.Module:
+    """The module of `compiler.to_torch`; `flat` builds the one-class form of the source instead.
+
+    Raises:
+        SegError: a weight path is impossible in torch (E6004), or the weights do not fit.
+    """
+    text = emit(graph, flat=flat)
+    table = params(graph)
+    arrays = _arrays(graph, table, weights)
+    net = getattr(execute(text, graph.name), net_class(graph))
+    with torch.device("meta"):
+        module: nn.Module = net()
+    _check_state(module, table)
+    module.load_state_dict(_tensors(arrays, table), assign=True)
+    _freeze(module, table)
+    return module
+
+
+def execute(text: str, name: str) -> ModuleType:
+    """The emitted text as a Python module; equal texts are one module.
+
+    It stands in `linecache` and `sys.modules`, or tracebacks, `inspect.getsource` and pickle fail.
+    """
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    module_name = f"segdsl_{name}_{digest}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    file_name = f"<segdsl {name} {digest}>"
+    module = ModuleType(module_name)
+    module.__file__ = file_name
+    linecache.cache[file_name] = (len(text), None, text.splitlines(keepends=True), file_name)
+    sys.modules[module_name] = module
+    try:
+        exec(compile(text, file_name, "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
+    return module
+
+
+def _arrays(graph: Graph, table: Params, weights: Weights | str | PathLike[str] | None) -> Weights:
+    if weights is None:
+        return initialise(table, seed=0, owners=owners(graph))
+    if isinstance(weights, Weights):
+        return _fitting(weights, table)
+    if isinstance(weights, str | PathLike):
+        return load(fspath(weights), table, owners=owners(graph))
+    raise TypeError(f"weights must be Weights or a path, not {type(weights).__name__}")
+
+
+def _fitting(weights: Weights, table: Params) -> Weights:
+    """The given table, if it is one of this network (E5003)."""
+    notes: list[str] = []
+    for name, param in table.items():
+        if name not in weights:
+            notes.append(f"`{name}` is missing")
+        elif weights[name].shape != param.shape:
+            notes.append(f"`{name}` has shape {weights[name].shape}, the network {param.shape}")
+        elif weights[name].dtype != NUMPY_TYPES[param.dtype]:
+            notes.append(f"`{name}` holds {weights[name].dtype}, the network {param.dtype}")
+    notes += [f"the network has no `{name}`" for name in weights if name not in table]
+    if notes:
+        more = (f"and {len(notes) - MAX_NOTES} more",) if len(notes) > MAX_NOTES else ()
+        message = f"these weights are not those of this network: {len(notes)} of them differ"
+        raise SegError(Diagnostic("E5003", message, None, notes=(*notes[:MAX_NOTES], *more)))
+    return weights
+
+
+def _check_state(module: nn.Module, table: Params) -> None:
+    """The constructed module must have the names, order and shapes of the graph."""
+    state = module.state_dict()
+    found = [(name, tuple(tensor.shape)) for name, tensor in state.items()]
+    wanted = [(name, param.shape) for name, param in table.items()]
+    for have, want in zip(found, wanted, strict=False):
+        if have != want:
+            raise EmissionError(f"the emitted module has {have} where the graph has {want}")
+    if len(found) != len(wanted):
+        raise EmissionError(f"the emitted module has {len(found)} arrays, the graph {len(wanted)}")
+
+
+def _tensors(arrays: Mapping[str, np.ndarray], table: Params) -> dict[str, torch.Tensor]:
+    """Tensors of their own for every array, in the order of the state_dict."""
+    return {name: torch.from_numpy(np.array(arrays[name], copy=True)) for name in table}
+
+
+def _freeze(module: nn.Module, table: Params) -> None:
+    """`load_state_dict(assign=True)` keeps `requires_grad` of the parameters; make sure of it."""
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(table[name].trained)
