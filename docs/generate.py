@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 
 import segdsl.ops  # registers the operators
@@ -35,6 +35,7 @@ def _description(op: type[Op]) -> str:
 
 
 def _signature(op: type[Op]) -> str:
+    assert is_dataclass(op)
     positional = [_argument(field) for field in fields(op) if not field.kw_only]
     named = [_argument(field) for field in fields(op) if field.kw_only]
     stars = ", ".join(positional) + (f"; {', '.join(named)}" if named else "")

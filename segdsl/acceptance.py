@@ -114,16 +114,28 @@ def _first_failure(
     """The first condition, in source order, that fails at an allowed size.
 
     A join that differs tells more than a map that is too small, so sizes at which every window fits
-    are tried first.
+    are tried first. Of the sizes that are too small the largest is told: there the narrowest window
+    fails.
     """
     fitting = [condition_of(n.requirement) for n in needs if n.requirement.kind == "at_least"]
-    for conditions in ([*where, *fitting], where):
-        size = first_outside(solve(symbol, conditions), accepted)
-        if size is not None:
-            values = {symbol: size}
-            broken = (n for n in needs if not condition_of(n.requirement).holds(values))
-            return _Failure(next(broken), symbol, size)
-    return None
+    size = first_outside(solve(symbol, [*where, *fitting]), accepted)
+    if size is None:
+        size = _last_outside(solve(symbol, where), accepted)
+    if size is None:
+        return None
+    values = {symbol: size}
+    broken = (n for n in needs if not condition_of(n.requirement).holds(values))
+    return _Failure(next(broken), symbol, size)
+
+
+def _last_outside(allowed: SizeSet, accepted: SizeSet) -> int | None:
+    """The largest size of `allowed` below all of `accepted`.
+
+    The smallest one outside if there is none.
+    """
+    below = (accepted.minimum or 1) - 1
+    last = allowed.at_most(below)
+    return last if last is not None else first_outside(allowed, accepted)
 
 
 def _span(need: Need) -> Span:

@@ -24,7 +24,7 @@ Entry = syntax.Block | syntax.Net | syntax.Const
 class Module:
     """One file with what its names mean: its own items, and what it imported."""
 
-    syntax: syntax.Module
+    tree: syntax.Module
     items: dict[str, tuple[Entry, Module]] = field(
         default_factory=dict[str, "tuple[Entry, Module]"]
     )
@@ -36,7 +36,7 @@ class Module:
     @property
     def nets(self) -> dict[str, syntax.Net]:
         """The nets that this file defines."""
-        return {i.name.name: i for i in self.syntax.items if isinstance(i, syntax.Net)}
+        return {i.name.name: i for i in self.tree.items if isinstance(i, syntax.Net)}
 
 
 @dataclass

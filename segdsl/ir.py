@@ -105,6 +105,10 @@ class GraphError(Exception):
     """The graph was built or rewritten wrongly: a bug in segdsl, never the user's fault."""
 
 
+def _slot(edge: tuple[str, str, int, int]) -> int:
+    return edge[2]
+
+
 class Graph:
     """A network: nodes in source order, edges from producers to operand slots.
 
@@ -201,18 +205,17 @@ class Graph:
 
     def operands(self, name: str) -> tuple[Value, ...]:
         """What a node reads, slot by slot."""
-        edges = sorted(
-            (slot, producer, port)
-            for producer, _, slot, port in self._graph.in_edges(name, keys=True, data="port")
-        )
-        return tuple(Value(producer, port) for _, producer, port in edges)
+        edges: list[tuple[str, str, int, int]]
+        edges = list(self._graph.in_edges(name, keys=True, data="port"))
+        if len(edges) > 1:
+            edges.sort(key=_slot)
+        return tuple([Value(producer, port) for producer, _, _, port in edges])
 
     def users(self, name: str) -> list[Use]:
         """Who reads the results of a node."""
-        return [
-            Use(user, slot, port)
-            for _, user, slot, port in self._graph.out_edges(name, keys=True, data="port")
-        ]
+        edges: list[tuple[str, str, int, int]]
+        edges = list(self._graph.out_edges(name, keys=True, data="port"))
+        return [Use(user, slot, port) for _, user, slot, port in edges]
 
     def nodes(self) -> Iterator[Node]:
         """All nodes, in iteration order."""

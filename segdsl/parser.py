@@ -75,8 +75,8 @@ def _parse(
     source: Source, found: Scan, limits: Limits
 ) -> tuple[syntax.Module, tuple[Diagnostic, ...]]:
     if not found.tokens:
-        nothing = Diagnostic("E0104", "this file is empty", Span(source, 0, 0))
-        return syntax.Module(source, None, ()), (*found.diagnostics, nothing)
+        nothing = [Diagnostic("E0104", "this file is empty", Span(source, 0, 0))]
+        return syntax.Module(source, None, ()), _sorted(found.diagnostics or nothing)
     edition = _check_edition(source, found.tokens)
     if edition is not None and edition.code == "E0010":
         return syntax.Module(source, None, ()), (edition,)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from compiler.cli.console import Console
-from compiler.cli.usage import Parser, UsageError, exit_code, usage_error
+from compiler.cli.usage import Parser, UsageError, exit_code, missing_library, usage_error
 from segdsl.diagnostics import SegError
 from segdsl.spelling import nearest
 from segdsl.version import __version__
@@ -67,6 +67,12 @@ def _run(arguments: list[str]) -> int:
     except SegError as error:
         console.report(error.diagnostics)
         return exit_code(error.diagnostics) or 1
+    except ModuleNotFoundError as error:
+        missing = missing_library(error)
+        if missing is None:
+            raise
+        console.report(missing.diagnostics)
+        return 2
 
 
 def _command(name: str, arguments: list[str], console: Console) -> int:

@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
     if to_file:
         _refuse_early(args)
     program = load_program(args)
-    source = emit(program.graph, flat=args.flat)
+    limited = (str(s) for name, s in program.accepted.items() if str(s) != f"{name} >= 1")
+    source = emit(program.graph, flat=args.flat, accepts=tuple(limited))
     warnings = program.warnings
     if args.weights:
         warnings += _write_weights(program.graph, args)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compiler.cli.settings import parse_settings
 from compiler.cli.usage import usage_error
+from segdsl.analysis.sizes import SizeSet
 from segdsl.diagnostics import Diagnostic, SegError
 from segdsl.ir import Const, Graph
 from segdsl.limits import Limits
@@ -91,6 +93,7 @@ class Loaded:
     """A program without errors."""
 
     graph: Graph
+    accepted: Mapping[str, SizeSet]
     warnings: tuple[Diagnostic, ...]
 
 
@@ -103,7 +106,7 @@ def load_program(args: argparse.Namespace) -> Loaded:
     program = read_choice(args).examine(args.file)
     if program.failed or program.graph is None:
         raise SegError(*program.diagnostics)
-    return Loaded(program.graph, program.diagnostics)
+    return Loaded(program.graph, program.accepted, program.diagnostics)
 
 
 def parse_size(text: str) -> tuple[int, int]:

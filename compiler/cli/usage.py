@@ -10,7 +10,7 @@ from typing import NoReturn
 from segdsl.diagnostics import Diagnostic, SegError, Severity, text_helps
 from segdsl.spelling import nearest
 
-USAGE_CODES = frozenset({"E0101", "E0102", "E0105", "E0106", "E0107", "E2008"})
+USAGE_CODES = frozenset({"E0101", "E0102", "E0105", "E0106", "E0107", "E0108", "E2008"})
 """Codes that blame the command line rather than the files: exit 2."""
 
 
@@ -21,6 +21,19 @@ class UsageError(SegError):
 def usage_error(message: str, *helps: str) -> UsageError:
     """The error for wrong arguments (E0107)."""
     return UsageError(Diagnostic("E0107", message, None, helps=text_helps(*helps)))
+
+
+_EXTRAS = {"torch": "torch", "safetensors": "torch", "PIL": "torch", "skimage": "demo"}
+
+
+def missing_library(error: ModuleNotFoundError) -> UsageError | None:
+    """The error for an optional library that is not installed (E0108); None for other modules."""
+    name = (error.name or "").split(".")[0]
+    if name not in _EXTRAS:
+        return None
+    help = f"pip install 'segdsl[{_EXTRAS[name]}]'"
+    message = f"this command needs the library `{name}`, which is not installed"
+    return UsageError(Diagnostic("E0108", message, None, helps=text_helps(help)))
 
 
 def exit_code(diagnostics: Iterable[Diagnostic], *, deny_warnings: bool = False) -> int:

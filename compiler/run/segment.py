@@ -93,7 +93,7 @@ def segment(
     notes += _size_notes(graph, name, placed, accepted)
     module = to_torch(graph, weights) if isinstance(weights, Weights) else weights
     scores = _forward(module, placed.pad(values))
-    chosen = scores if isinstance(scores, Tensor) else scores[_position(graph, node)]
+    chosen = scores if isinstance(scores, Tensor) else scores[graph.outputs.index(node)]
     classes, count = _classes(graph, node, chosen, placed)
     op = graph[node].op
     assert isinstance(op, Output)
@@ -118,10 +118,6 @@ def _outputs(graph: Graph) -> Iterator[tuple[str, Output]]:
         op = graph[node].op
         if isinstance(op, Output) and not op.train:
             yield node, op
-
-
-def _position(graph: Graph, node: str) -> int:
-    return [name for name, _ in _outputs(graph)].index(node)
 
 
 def _accepted(graph: Graph) -> Mapping[str, SizeSet]:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from segdsl import syntax
 from segdsl.diagnostics import SegError
 from segdsl.elaborate.conditions import check_constraints
-from segdsl.elaborate.convert import Mismatch, complain, convert
+from segdsl.elaborate.complaints import never_bound
+from segdsl.elaborate.declared import conform, hint_of, is_map_list, parameter_hint
 from segdsl.elaborate.dims import bind_bare, claim_shape
 from segdsl.elaborate.frame import Binding, Failed, Frame, Names, join
 from segdsl.elaborate.operators import argument
@@ -30,8 +31,6 @@ from segdsl.elaborate.values import (
 from segdsl.infer import at_user
 from segdsl.ir import Instance, Ports, Value
 from segdsl.source import Span
-
-PLAIN: Mapping[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
 
 
 def instantiate(state: State, ref: BlockRef, call: Invocation) -> Anything:
@@ -104,86 +103,18 @@ def _arguments(
             value, span = call.piped
         elif name in arranged:
             arg = arranged[name]
-            span = arg.span
+            span = arg.value.span
             value = argument(state, call.args_frame, arg.value, hint_of(param.type))
         else:
             assert param.default is not None
             span = param.default.span
             value = argument(state, frame, param.default, hint_of(param.type))
-        values[name] = _typed(call.frame, param, value, span)
+        values[name] = conform(
+            call.frame, name, param.type, parameter_hint(param), value, span
+        )
         spans[name] = span
         frame.names.own[name] = Binding(values[name], param.name.span)
     return values, spans
-
-
-def hint_of(declared: syntax.Type) -> Any:
-    """The Python type of a compile-time parameter; None for blocks and ports."""
-    if isinstance(declared, syntax.NamedType):
-        if declared.name.name == "oneof":
-            words = tuple(
-                a.value.value for a in declared.args if isinstance(a.value, syntax.PlainValue)
-            )
-            return Literal[words]
-        return PLAIN.get(declared.name.name)
-    if is_port(declared):
-        return None
-    (dim,) = declared.dims
-    if isinstance(dim, syntax.ListExpr):
-        (inner,) = dim.elements
-        assert isinstance(inner, syntax.Name)
-        return _list_of(_list_of(PLAIN[inner.name]))
-    assert isinstance(dim, syntax.Name)
-    return _list_of(PLAIN[dim.name]) if dim.name in PLAIN else None
-
-
-def _list_of(item: Any) -> Any:
-    return tuple.__class_getitem__((item, ...))
-
-
-def _typed(frame: Frame, param: syntax.Param, value: Anything, span: Span) -> Anything:
-    name = param.name.name
-    if is_port(param.type):
-        return _port_value(frame, param, value, span)
-    hint = hint_of(param.type)
-    if hint is None:
-        return _block_value(frame, param, value, span)
-    if isinstance(param.default, syntax.PlainValue) and param.default.value is None:
-        hint = hint | None
-    try:
-        converted: Anything = convert(value, hint)
-    except Mismatch as mismatch:
-        refuse(frame, mismatch.code, complain(name, value, mismatch), span, helps=(mismatch.help,))
-    return converted
-
-
-def _port_value(frame: Frame, param: syntax.Param, value: Anything, span: Span) -> Anything:
-    many = is_map_list(param.type)
-    if isinstance(value, Map) and not many:
-        return value
-    if many and isinstance(value, tuple) and value and all(isinstance(v, Map) for v in value):
-        return value
-    wanted = "a list of maps" if many else "a map"
-    code = "E2015" if isinstance(value, Record) else "E2003"
-    refuse(frame, code, f"`{param.name.name}` must be {wanted}, not {describe(value)}", span)
-
-
-def is_map_list(declared: syntax.Type) -> bool:
-    """Whether a declared type is `[tensor]`."""
-    return (
-        isinstance(declared, syntax.ShapeType)
-        and len(declared.dims) == 1
-        and isinstance(declared.dims[0], syntax.Name)
-        and declared.dims[0].name == "tensor"
-    )
-
-
-def _block_value(frame: Frame, param: syntax.Param, value: Anything, span: Span) -> Anything:
-    listed = isinstance(param.type, syntax.ShapeType)
-    items = value if listed and isinstance(value, tuple) else (value,)
-    if not all(isinstance(v, OperatorRef | BlockRef | LayerRef | BuiltinRef) for v in items):
-        message = f"`{param.name.name}` must be a block or an operation, not {describe(value)}"
-        refuse(frame, "E2003", message, span)
-    return value
 
 
 def _constants(block: syntax.Block, values: Mapping[str, Anything]) -> Any:
@@ -216,8 +147,10 @@ def _results(state: State, frame: Frame, block: syntax.Block) -> dict[str, Anyth
     for port in block.outputs:
         binding = frame.names.find(port.name.name)
         if binding is None:
-            message = f"`{block.name.name}` never binds its output `{port.name.name}`"
-            refuse(frame, "E1003", message, port.name.span)
+            if port.name.name in frame.module.lost:
+                raise Unknown
+            diagnostic = never_bound(block.name.name, port.name)
+            raise SegError(at_user(diagnostic, frame.scope))
         if isinstance(binding.value, Failed):
             raise Unknown
         results[port.name.name] = _checked(state, frame, port, binding.value)

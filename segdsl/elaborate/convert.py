@@ -132,10 +132,8 @@ def _convert_plain(value: Anything, hint: Any) -> Any:
 def _whole(value: Anything) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    exact = isinstance(value, float) and value == int(value)
-    raise Mismatch(
-        "a whole number", help=f"`{int(value)}`" if exact and isinstance(value, float) else ""
-    )
+    whole = isinstance(value, float) and value.is_integer()
+    raise Mismatch("a whole number", instead=f"{value:.0f}" if whole else "")
 
 
 def _pair(value: Anything) -> Pair:
@@ -223,7 +221,7 @@ def literal(expr: syntax.Expr) -> Anything | NotLiteral:
             return value
         case syntax.Number(value, unit, _):
             return Quantity(value, unit) if unit not in ("K", "M", "G") else NOT_LITERAL
-        case syntax.Literal_(value, _):
+        case syntax.PlainValue(value, _):
             return value
         case syntax.Unary("-", syntax.Number(value, "", _), _):
             return -value

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from segdsl import syntax
 from segdsl.elaborate.arithmetic import combine, compare_values, negate
+from segdsl.elaborate.bindings import bind
 from segdsl.elaborate.calls import Target, call
-from segdsl.elaborate.frame import FAILED, Binding, Failed, Frame
+from segdsl.elaborate.frame import FAILED, Failed, Frame
 from segdsl.elaborate.lookup import callee, find_callable, no_value
 from segdsl.elaborate.paths import statement_binding
 from segdsl.elaborate.state import State, refuse
@@ -137,17 +138,9 @@ def run_stages(
             else:
                 value = _stage(state, frame, stage, value, span, hint)
         if stage.tap is not None:
-            bind_tap(frame, stage.tap, value)
+            bind(frame, stage.tap, value)
         span = stage.span
     return value
-
-
-def bind_tap(frame: Frame, tap: syntax.Ident, value: Anything) -> None:
-    """Bind the name of an `as`."""
-    other = frame.names.own.get(tap.name)
-    if other is not None and not other.variable:
-        refuse(frame, "E1005", f"`{tap.name}` is already bound on line {other.span.line}", tap.span)
-    frame.names.own[tap.name] = Binding(value, tap.span)
 
 
 def _stage(
@@ -180,7 +173,7 @@ def _repeat(
     for turn in range(count):
         inner = frame.turn(Turn(turn, count, stage.span))
         if stage.index is not None:
-            inner.names.own[stage.index.name] = Binding(turn, stage.index.span)
+            bind(inner, stage.index, turn)
         value = run_stages(state, inner, stage.stages, value, span, "")
     return value
 
@@ -244,7 +237,7 @@ def turns(
     for index, item in enumerate(items):
         inner = frame.turn(Turn(index, len(items), span))
         for name, part in unpack(frame, names, item):
-            inner.names.own[name.name] = Binding(part, name.span)
+            bind(inner, name, part)
         yield inner
 
 

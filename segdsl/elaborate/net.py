@@ -9,10 +9,10 @@ from typing import Any
 
 from segdsl import syntax
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
-from segdsl.elaborate.blocks import hint_of
 from segdsl.elaborate.builder import Builder, Need
 from segdsl.elaborate.conditions import check_constraints
-from segdsl.elaborate.convert import Mismatch, complain, convert
+from segdsl.elaborate.convert import Mismatch, convert
+from segdsl.elaborate.declared import conform, parameter_hint
 from segdsl.elaborate.expressions import evaluate
 from segdsl.elaborate.frame import Binding, Frame, Statement
 from segdsl.elaborate.operators import argument
@@ -62,7 +62,7 @@ def elaborate(
     Wrong settings are E2008; everything wrong in the program is in `diagnostics`.
     """
     graph = Graph(net.name.name)
-    graph.source = module.syntax.source.name
+    graph.source = module.tree.source.name
     graph.doc = net.doc
     state = State(Builder(graph, limits), limits)
     state.evaluate = evaluate
@@ -156,27 +156,13 @@ def _parameters(
 
 def _default(state: State, frame: Frame, param: syntax.Param) -> Anything:
     assert param.default is not None
-    hint = _hint(param)
+    hint = parameter_hint(param)
     value = argument(state, frame, param.default, hint)
-    if hint is None:
-        return value
-    try:
-        converted: Anything = convert(value, hint)
-    except Mismatch as mismatch:
-        message = complain(param.name.name, value, mismatch)
-        diagnostic = Diagnostic(mismatch.code, message, param.default.span)
-        raise SegError(at_user(diagnostic, frame.scope)) from mismatch
-    return converted
-
-
-def _hint(param: syntax.Param) -> Any:
-    hint = hint_of(param.type)
-    optional = isinstance(param.default, syntax.PlainValue) and param.default.value is None
-    return hint | None if optional and hint is not None else hint
+    return conform(frame, param.name.name, param.type, hint, value, param.default.span)
 
 
 def _setting(net: syntax.Net, param: syntax.Param, value: Setting) -> Anything:
-    hint = _hint(param)
+    hint = parameter_hint(param)
     name = param.name.name
     if hint is None:
         message = f"`{name}` of `{net.name.name}` is a block; it cannot be set from outside"

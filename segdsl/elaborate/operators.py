@@ -11,8 +11,9 @@ from typing import Any
 from segdsl import syntax
 from segdsl.diagnostics import SegError
 from segdsl.elaborate.arithmetic import node_label
-from segdsl.elaborate.convert import Mismatch, choices, complain, convert, takes_initialiser
+from segdsl.elaborate.convert import Mismatch, choices, convert, takes_initialiser, wrong_value
 from segdsl.elaborate.frame import Frame
+from segdsl.elaborate.initialisers import ambiguous_choice, initialiser_problem, is_initialiser
 from segdsl.elaborate.paths import default_path
 from segdsl.elaborate.signature import arrange, operator_signature
 from segdsl.elaborate.state import Invocation, State, refuse
@@ -138,13 +139,8 @@ def _fields(
         try:
             values[name] = convert(value, hint, UNITS.get((cls.name, name), ""))
         except Mismatch as mismatch:
-            refuse(
-                call.frame,
-                mismatch.code,
-                complain(name, value, mismatch),
-                expr.span,
-                helps=(mismatch.help,),
-            )
+            diagnostic = wrong_value(name, value, mismatch, expr.span)
+            raise SegError(at_user(diagnostic, call.frame.scope)) from mismatch
         parts[name] = arranged[name].span
     return values, parts
 
@@ -160,10 +156,8 @@ def argument(state: State, frame: Frame, expr: syntax.Expr, hint: Any) -> Anythi
     words = choices(hint)
     if isinstance(expr, syntax.Name) and expr.name in words:
         if frame.names.find(expr.name) is not None:
-            message = f"`{expr.name}` is a choice here, but also a name in scope"
-            refuse(
-                frame, "E2014", message, expr.span, helps=(f'write "{expr.name}" for the choice',)
-            )
+            diagnostic = ambiguous_choice(expr.name, expr.span)
+            raise SegError(at_user(diagnostic, frame.scope))
         return expr.name
     if takes_initialiser(hint):
         found = initialiser(state, frame, expr)
@@ -179,26 +173,23 @@ def argument(state: State, frame: Frame, expr: syntax.Expr, hint: Any) -> Anythi
 
 def initialiser(state: State, frame: Frame, expr: syntax.Expr) -> Initialiser | None:
     """An initialiser, by bare name or with its number; None if the expression is none."""
-    call = expr if isinstance(expr, syntax.Call) else None
-    name = call.callee if call is not None else expr
-    if not isinstance(name, syntax.Name) or name.name not in INITIALISERS:
+    if not is_initialiser(expr):
         return None
+    name = expr.callee if isinstance(expr, syntax.Call) else expr
+    assert isinstance(name, syntax.Name)
+    problem = initialiser_problem(expr)
     if frame.names.find(name.name) is not None:
-        refuse(
-            frame, "E2014", f"`{name.name}` is an initialiser, but also a name in scope", name.span
-        )
-    takes = INITIALISERS[name.name]
-    args = call.args if call is not None else ()
-    if takes is None or not args:
-        if args or (takes is not None and name.name != "trunc_normal" and name.name != "normal"):
-            wanted = f"one number, `{name.name}({takes})`" if takes else "no argument"
-            refuse(frame, "E2004" if takes else "E2002", f"`{name.name}` takes {wanted}", expr.span)
+        problem = ambiguous_choice(name.name, name.span)
+    if problem is not None:
+        raise SegError(at_user(problem, frame.scope))
+    args = expr.args if isinstance(expr, syntax.Call) else ()
+    if not args:
         return Initialiser(name.name)
-    if len(args) > 1 or (args[0].name is not None and args[0].name.name != takes):
-        refuse(frame, "E2002", f"`{name.name}` takes one number, `{takes}`", expr.span)
     value = state.evaluate(state, frame, args[0].value)
     if isinstance(value, Quantity) or not isinstance(value, int | float) or isinstance(value, bool):
-        refuse(frame, "E2003", f"`{takes}` must be a number, not {describe(value)}", args[0].span)
+        takes = INITIALISERS[name.name]
+        message = f"`{takes}` must be a number, not {describe(value)}"
+        refuse(frame, "E2003", message, args[0].value.span)
     return Initialiser(name.name, float(value))
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from segdsl import syntax
 from segdsl.diagnostics import Diagnostic, SegError
 from segdsl.elaborate.arithmetic import node_label
+from segdsl.elaborate.bindings import bind, remember_stage
 from segdsl.elaborate.conditions import size_conditions
 from segdsl.elaborate.dims import DTYPES, claim_shape
 from segdsl.elaborate.expressions import evaluate, split_call, truth, turns, unpack
@@ -160,32 +161,8 @@ def _snapshot(frame: Frame) -> Frame:
 def _bind(
     state: State, frame: Frame, name: syntax.Ident, value: Anything, *, variable: bool = False
 ) -> None:
-    """Bind a name, or change the `var` of that name.
-
-    Raises:
-        SegError: the name is bound and no `var` (E1005).
-    """
-    found = frame.names.find(name.name)
-    if found is not None and (variable or not found.variable):
-        refuse(
-            frame,
-            "E1005",
-            f"`{name.name}` is already bound on line {found.span.line}",
-            name.span,
-            helps=(f"take a new name, or declare `var {name.name}` there",),
-        )
-    if found is not None:
-        found.value = value
-    else:
-        frame.names.own[name.name] = Binding(value, name.span, variable)
+    bind(frame, name, value, variable=variable)
     remember_stage(state, frame, name.name, value)
-
-
-def remember_stage(state: State, frame: Frame, name: str, value: Anything) -> None:
-    """Keep a named map of the net itself, so that reports can speak of it."""
-    if isinstance(value, Map) and not any(isinstance(s, Instance) for s in frame.scope):
-        key = join(name, *map(str, frame.turns))
-        state.builder.graph.stages[key] = value.value
 
 
 def _run_bind(state: State, frame: Frame, statement: syntax.Bind) -> None:

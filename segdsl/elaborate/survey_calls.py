@@ -16,20 +16,25 @@ from segdsl.elaborate.convert import (
     takes_initialiser,
     wrong_value,
 )
-from segdsl.elaborate.operators import UNITS, initialiser_problem, is_initialiser, no_initialiser
-from segdsl.elaborate.scopes import Gone, Meaning, Vague
+from segdsl.elaborate.declared import parameter_hint
+from segdsl.elaborate.initialisers import (
+    ambiguous_choice,
+    initialiser_problem,
+    is_initialiser,
+    no_initialiser,
+)
+from segdsl.elaborate.operators import UNITS
+from segdsl.elaborate.scopes import Meaning, Vague
 from segdsl.elaborate.signature import (
     Signature,
     arrange,
     block_signature,
-    block_types,
     operator_signature,
 )
 from segdsl.elaborate.survey_state import Survey, Use
 from segdsl.elaborate.values import BlockRef, BuiltinRef, OperatorRef
 from segdsl.ops.base import signature
 from segdsl.source import Span
-from segdsl.types import INITIALISERS
 
 
 def visit(survey: Survey, expr: syntax.Expr) -> None:
@@ -216,7 +221,8 @@ def check_call(
             units = {name: unit for (operator, name), unit in UNITS.items() if operator == cls.name}
             _arguments(survey, operator_signature(cls), args, hints, units, span, piped=piped)
         case BlockRef(block, _):
-            sig, hints = block_signature(block), block_types(block)
+            sig = block_signature(block)
+            hints = {p.name.name: parameter_hint(p) for p in block.params}
             _arguments(survey, sig, args, hints, {}, span, piped=piped)
         case BuiltinRef(name):
             _builtin(survey, name, args)
@@ -269,7 +275,7 @@ def check_argument(
     bare = expr.name if isinstance(expr, syntax.Name) else ""
     if bare in words:
         if survey.scope.find(bare) is not None:
-            survey.report(ambiguous(bare, expr.span))
+            survey.report(ambiguous_choice(bare, expr.span))
         return
     if takes_initialiser(hint) and _initialiser(survey, name, expr):
         return
@@ -280,13 +286,6 @@ def check_argument(
     value = literal(expr)
     if hint is not None and value is not NOT_LITERAL:
         _convert(survey, name, value, expr.span, hint, unit)
-
-
-def ambiguous(word: str, span: Span) -> Diagnostic:
-    """E2014: a choice and a bound name at once."""
-    from segdsl.elaborate.operators import ambiguous_choice
-
-    return ambiguous_choice(word, span)
 
 
 def _convert(survey: Survey, name: str, value: Any, span: Span, hint: Any, unit: str) -> None:
@@ -314,7 +313,7 @@ def check_initialiser(survey: Survey, expr: syntax.Expr) -> None:
     assert isinstance(name, syntax.Name)
     problem = initialiser_problem(expr)
     if survey.scope.find(name.name) is not None:
-        survey.report(ambiguous(name.name, name.span))
+        survey.report(ambiguous_choice(name.name, name.span))
     elif problem is not None:
         survey.report(problem)
     for arg in expr.args if isinstance(expr, syntax.Call) else ():
@@ -336,6 +335,3 @@ def _layer(survey: Survey, args: tuple[syntax.Arg, ...], *, piped: bool) -> None
         survey.report(Diagnostic("E2002", message, args[0].span))
     for arg in args:
         _unmatched(survey, arg.value)
-
-
-__all__ = ["INITIALISERS", "Gone", "check_argument", "check_call", "meaning_of", "visit", "visit_path"]

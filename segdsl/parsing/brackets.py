@@ -265,7 +265,8 @@ class Brackets:
         place = self._span(token)
         help_ = likely(f"write `{wanted}`", Edit(place, wanted))
         label = Label(place, f"`{found}` does not close it")
-        self._report("E0001", f"this `{_TEXTS[opener.kind]}` is never closed", opener, help_, label)
+        message = f"this `{_TEXTS[opener.kind]}` is never closed"
+        self._report("E0001", message, opener, help_, label)
 
     def _report_stray(self, token: Token) -> None:
         if token.kind == "RBRACE":
@@ -274,7 +275,7 @@ class Brackets:
         self._report("E0002", f"this `{_TEXTS[token.kind]}` closes nothing", token, help_)
 
     def _close_virtually(self) -> None:
-        """Reports the innermost open bracket and puts its closer where it was probably forgotten."""
+        """Reports the innermost open bracket, and puts its closer where it was forgotten."""
         opener = self._stack.pop()
         closer = OPENERS[opener.token.kind]
         place = self._closing_place(opener)

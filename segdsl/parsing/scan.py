@@ -41,7 +41,7 @@ _MASTER = re.compile(
 _BRACES = re.compile(r"\{([^{}\n]*)\}")
 
 
-class Refused(Exception):  # noqa: N818 (not an error of the program: it carries one of the user's)
+class Refused(Exception):
     """The file is beyond a limit that ends the reading of it."""
 
     def __init__(self, diagnostic: Diagnostic) -> None:

@@ -363,7 +363,7 @@ IN_A_BODY: list[tuple[str, list[object]]] = [
     ("x = lambda", [said("E1009", "`lambda` is a keyword of Python and no name", "lambda")]),
     ("return x", [said("E1009", "`return` is a keyword of Python and no name", "return")]),
     (
-        "elif a {\n}",
+        "if a {\n}\nelif b {\n}",
         [
             said(
                 "E1009",
@@ -691,6 +691,7 @@ FILES: list[tuple[str, list[object]]] = [
     ),
     ("", [said("E0104", "this file is empty", "")]),
     ("  \n# hi\n", [said("E0104", "this file is empty", "")]),
+    ("$\n", [said("E0013", "`$` is not allowed here", "$")]),
     ("a\x00b", [said("E0103", "this is no text: it holds a NUL", "\x00")]),
     (
         "seg 1\nblok A() {\n  x = 3\n}\n",

@@ -104,6 +104,16 @@ def test_a_bug_where_no_report_can_be_written(
     assert "RecursionError: deep" in capsys.readouterr().err
 
 
+def test_a_missing_library_is_named_with_its_extra(
+    command: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(raising(ModuleNotFoundError("no torch", name="torch.nn"))) == 2
+    err = capsys.readouterr().err
+    assert "needs the library `torch`" in err
+    assert "pip install 'segdsl[torch]'" in err
+    assert command(raising(ModuleNotFoundError("no compiler.x", name="compiler.x"))) == 70
+
+
 def test_interrupt(command: Runner, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(raising(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == ""
