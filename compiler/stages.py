@@ -48,7 +48,7 @@ class _Group:
     depth: int = 0
 
 
-def stages(graph: Graph, sizes: Mapping[str, int], *, few: int = 8, most: int = 24) -> list[Stage]:
+def stages(graph: Graph, sizes: Mapping[str, int], *, few: int = 9, most: int = 24) -> list[Stage]:
     """The stages of a graph, in order; every node but bare weights is in exactly one.
 
     The blocks that a net uses are its stages. While there are fewer than `few`, the largest is
@@ -160,7 +160,9 @@ class _Folding:
         place = {name: i for i, name in enumerate(self.graph)}
         groups = sorted(groups, key=lambda group: max(place[name] for name in group.nodes))
         at = {name: i for i, group in enumerate(groups) for name in group.nodes}
-        names = _names([self.path(group) for group in groups])
+        paths = [self.path(group) for group in groups]
+        own = [self.first_weight(group) or path for group, path in zip(groups, paths, strict=True)]
+        names = _names([b if paths.count(a) > 1 else a for a, b in zip(paths, own, strict=True)])
         reads = [
             {at[v.node] for n in group.nodes for v in self.graph.operands(n) if v.node in at} - {i}
             for i, group in enumerate(groups)
@@ -180,8 +182,11 @@ class _Folding:
             return _common(paths)
         if group.instances:
             return group.instances[0].block
-        own = next((p for name in group.nodes if (p := self.graph[name].path)), None)
-        return own or node.label or node.op.name
+        block = group.instances[0].block if group.instances else ""
+        return self.first_weight(group) or block or node.label or node.op.name
+
+    def first_weight(self, group: _Group) -> str | None:
+        return next((path for name in group.nodes if (path := self.graph[name].path)), None)
 
     def stage(self, group: _Group, name: str, reads: tuple[int, ...]) -> Stage:
         result = self.result(group)

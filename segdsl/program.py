@@ -11,7 +11,7 @@ from segdsl.acceptance import prove
 from segdsl.analysis.sizes import SizeSet
 from segdsl.checks import run_checks
 from segdsl.diagnostics import Diagnostic, SegError, Severity, text_helps
-from segdsl.elaborate.names import check_names
+from segdsl.elaborate.names import survey
 from segdsl.elaborate.net import Elaboration, Setting, elaborate
 from segdsl.imports import Module, Reader, read_text
 from segdsl.ir import Graph
@@ -138,12 +138,8 @@ def examine(
 
 
 def display_name(path: str | Path, file: Path) -> str:
-    """How messages and emitted code call the file: never an absolute path of a stock spec."""
-    return (
-        str(path)
-        if Path(path) == file and not file.is_absolute()
-        else f"{file.parent.name}/{file.name}"
-    )
+    """How messages and emitted code call the file: as it was named, or `specs/` and a stock name."""
+    return str(path) if file == Path(path) else f"specs/{file.name}"
 
 
 def examine_source(
@@ -162,14 +158,16 @@ def examine_source(
     roots = tuple(Path(root) for root in ([folder] if folder else []) + [Path(i) for i in include])
     reader = Reader(roots, limits)
     module = reader.main(source, folder, key or source.name)
-    found = [*reader.diagnostics, *check_names(module)]
+    names = survey(module)
+    found = [*reader.diagnostics, *names.diagnostics]
     try:
         nets = _chosen(module, net, source, every=every)
     except SegError as error:
         return Program(
-            None, diagnostics=_sorted([*found, *(error.diagnostics if not found else ())])
+            None, diagnostics=_sorted([*found, *(error.diagnostics if not _errors(found) else ())])
         )
-    programs = [_examine_net(module, item, settings or {}, limits, found) for item in nets]
+    fit = [item for item in nets if item.name.name not in names.unfit]
+    programs = [_examine_net(module, item, settings or {}, limits, found) for item in fit]
     everything = [*found, *(d for p in programs for d in p.diagnostics)]
     last = programs[0] if programs else Program(None)
     return Program(last.graph, last.accepted, _sorted(everything), last.unchecked)
@@ -205,13 +203,17 @@ def _examine_net(
     found: Sequence[Diagnostic],
 ) -> Program:
     program: Elaboration = elaborate(module, net, settings, limits)
-    known = {(d.code, d.span) for d in found}
-    diagnostics = [d for d in program.diagnostics if (d.code, d.span) not in known]
+    known = {d.span for d in _errors(found)}
+    diagnostics = [d for d in program.diagnostics if d.span not in known]
     proof = prove(program)
     diagnostics += proof.diagnostics
-    if not diagnostics and not found:
+    if not _errors([*diagnostics, *found]):
         diagnostics += run_checks(program, proof.accepted)
     return Program(program.graph, proof.accepted, tuple(diagnostics), program.unchecked)
+
+
+def _errors(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    return [d for d in diagnostics if d.severity is Severity.ERROR]
 
 
 def _sorted(diagnostics: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:

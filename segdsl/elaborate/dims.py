@@ -99,7 +99,7 @@ def _solve(state: State, frame: Frame, dim: syntax.Expr, found: Size, what: str)
     """Let `2*h`, `h + 1`, `k*h + c` bind `h` where nothing else did."""
     unbound = {
         part.name: part.span
-        for part in _names_in(dim)
+        for part in names_in(dim)
         if part.name not in frame.dims and _is_free(frame, part.name)
     }
     if len(unbound) != 1 or isinstance(dim, syntax.Name):
@@ -133,14 +133,17 @@ def _solve(state: State, frame: Frame, dim: syntax.Expr, found: Size, what: str)
     return True
 
 
-def _names_in(expr: syntax.Expr) -> list[syntax.Name]:
+def names_in(expr: syntax.Expr) -> list[syntax.Name]:
+    """The names of a written size, in order."""
     match expr:
         case syntax.Name():
             return [expr]
         case syntax.Binary(first, rest, _):
-            return [name for part in (first, *(e for _, e in rest)) for name in _names_in(part)]
+            return [name for part in (first, *(e for _, e in rest)) for name in names_in(part)]
         case syntax.Unary(_, operand, _):
-            return _names_in(operand)
+            return names_in(operand)
+        case syntax.Call(_, args, _):
+            return [name for arg in args for name in names_in(arg.value)]
     return []
 
 
@@ -224,7 +227,7 @@ def _known_ratio(frame: Frame, declared: Ratio, found: int, message: str, span: 
 def _bound_labels(frame: Frame, dim: syntax.Expr) -> tuple[Label, ...]:
     return tuple(
         Label(frame.dims[n.name].span, f"`{n.name}` is {frame.dims[n.name].size}, first bound here")
-        for n in _names_in(dim)
+        for n in names_in(dim)
         if n.name in frame.dims and frame.dims[n.name].span != n.span
     )[:1]
 

@@ -256,6 +256,16 @@ def _arguments(
         check_argument(survey, name, arg.value, hints.get(name), units.get(name, ""))
 
 
+def check_layer(survey: Survey, callee: syntax.Expr, args: tuple[syntax.Arg, ...]) -> None:
+    """The declaration of a layer: its arguments are those of a call into which a map flows."""
+    meaning = _callee(survey, callee, args)
+    if meaning is Vague.LAYER:
+        message = f"`{callee.span.text}` is a layer already"
+        survey.report(Diagnostic("E2015", message, callee.span))
+        return
+    check_call(survey, meaning, callee.span, args, piped=True)
+
+
 def _unmatched(survey: Survey, expr: syntax.Expr) -> None:
     """An argument of which nobody knows what it is for: bare words may be choices or initialisers."""
     if isinstance(expr, syntax.Name) and not survey.knows(expr.name):

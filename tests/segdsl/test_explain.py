@@ -1,4 +1,4 @@
-"""The pages of the diagnostic codes: what they call wrong is wrong, what they call right is right."""
+"""The pages of the codes: what they call wrong is wrong, what they call right is right."""
 
 from __future__ import annotations
 

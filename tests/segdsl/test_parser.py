@@ -97,9 +97,9 @@ def repr_without_places(module: syntax.Module) -> list[object]:
 
 def test_a_pipeline() -> None:
     pipe = expr("a + b -> conv(8, k=1) @p{i}.q as y -> relu")
-    assert isinstance(pipe.source, syntax.Binary)
+    assert type(pipe.source).__name__ == "Binary"
     conv, relu = pipe.stages
-    assert isinstance(conv.call, syntax.Call)
+    assert type(conv.call).__name__ == "Call"
     assert [a.name and a.name.name for a in conv.call.args] == [None, "k"]
     assert conv.call.args[1].span.text == "k=1"
     assert conv.path.parts[0][0] == "p"
@@ -120,7 +120,7 @@ def test_a_repeat_stage() -> None:
 
 def test_precedence_of_operators() -> None:
     value = expr("not -a ** b * c + d == e and f or g if h else i")
-    assert isinstance(value, syntax.Choose)
+    assert type(value).__name__ == "Choose"
     assert (value.then.op, value.then.operands[0].op) == ("or", "and")
     negation = value.then.operands[0].operands[0]
     assert negation.op == "not"

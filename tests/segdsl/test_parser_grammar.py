@@ -66,7 +66,7 @@ def lark_tree(text: str) -> Any:
         parser="lalr",
         lexer="contextual",
         start="start",
-        postlex=_Newlines(),  # type: ignore[arg-type]
+        postlex=_Newlines(),
     )
     return _plain(parser.parse(text))
 

@@ -1,0 +1,160 @@
+"""The published models that the stock specs are compared with, number for number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.specs.references import (
+    FCN8s,
+    MilesialUNet,
+    UNet2015,
+    names_of_2015,
+    tiramisu,
+)
+from tests.support.peers import need
+
+need("torch")
+
+import torch
+from torch import Tensor, nn
+
+Prefixes = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A spec with settings, and the model that it must equal.
+
+    Attributes:
+        spec: name of the stock spec.
+        settings: its parameters.
+        make: the published model, with its random weights.
+        image: shape of a small input.
+        prefixes: the model's names -> ours; empty where they are the same.
+    """
+
+    spec: str
+    settings: dict[str, Any]
+    make: Callable[[], nn.Module]
+    image: tuple[int, int, int, int]
+    prefixes: Prefixes = field(default_factory=dict[str, str])
+
+    @property
+    def id(self) -> str:
+        """As `resnet[depth=18]`."""
+        words = ",".join(f"{name}={value}" for name, value in self.settings.items())
+        return f"{self.spec}[{words}]" if words else self.spec
+
+
+def _vision(name: str, **options: Any) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        models = need("torchvision").models
+        maker = getattr(models, name, None) or getattr(models.segmentation, name)
+        module: nn.Module = maker(weights=None, **options)
+        return module
+
+    return make
+
+
+def _segmentation(name: str, *, aux: bool = True, classes: int = 21) -> Callable[[], nn.Module]:
+    return _vision(name, weights_backbone=None, num_classes=classes, aux_loss=aux)
+
+
+def _seresnet50() -> nn.Module:
+    module: nn.Module = need("timm").create_model("seresnet50", pretrained=False)
+    return module
+
+
+def _smp_unet() -> nn.Module:
+    smp = need("segmentation_models_pytorch")
+    module: nn.Module = smp.Unet("resnet34", encoder_weights=None, classes=21)
+    return module
+
+
+def _unet(form: str, channels: int, depth: int, drop: float = 0.0, width: int = 8) -> Peer:
+    settings = {"form": form, "channels": channels, "width": width, "depth": depth, "drop": drop}
+    if form == "valid":
+        size = 12 * 2**depth
+        return Peer(
+            "unet",
+            settings,
+            lambda: UNet2015(channels, 2, width, depth, drop),
+            (2, channels, size - 4, size - 4 + 2**depth),
+            names_of_2015(depth),
+        )
+    pad = form == "padded"
+    image = (2, channels, 37, 51) if pad else (2, channels, 3 * 2**depth, 2 * 2**depth)
+    return Peer("unet", settings, lambda: MilesialUNet(channels, 2, width, depth, pad), image)
+
+
+PEERS = (
+    *(
+        Peer("resnet", {"depth": depth}, _vision(f"resnet{depth}"), (2, 3, 65, 49))
+        for depth in (18, 34, 50, 101, 152)
+    ),
+    Peer("vgg16", {}, _vision("vgg16"), (2, 3, 33, 40)),
+    Peer("seresnet50", {}, _seresnet50, (2, 3, 65, 49)),
+    Peer("deeplabv3", {}, _segmentation("deeplabv3_resnet101"), (2, 3, 65, 49)),
+    Peer(
+        "deeplabv3",
+        {"depth": 50, "classes": 19, "aux": False},
+        _segmentation("deeplabv3_resnet50", aux=False, classes=19),
+        (2, 3, 65, 49),
+    ),
+    Peer("fcn_resnet50", {}, _segmentation("fcn_resnet50"), (2, 3, 65, 49)),
+    Peer("fcn_resnet50", {"depth": 101}, _segmentation("fcn_resnet101"), (2, 3, 33, 49)),
+    Peer("unet_resnet34", {}, _smp_unet, (2, 3, 64, 96)),
+    Peer("fcn8s", {}, lambda: FCN8s(21), (1, 3, 33, 40)),
+    _unet("padded", channels=3, depth=4),
+    _unet("padded", channels=1, depth=2),
+    _unet("same", channels=3, depth=4),
+    _unet("valid", channels=1, depth=4),
+    _unet("valid", channels=3, depth=2, drop=0.5),
+    *(
+        Peer("tiramisu", {"depth": d, "classes": 12}, lambda d=d: tiramisu(d, 12), (2, 3, 33, 49))
+        for d in (56, 67, 103)
+    ),
+)
+
+
+def randomise(module: nn.Module, seed: int) -> nn.Module:
+    """Weights that tell networks apart: outputs keep their scale, statistics are not 0 and 1."""
+    torch.manual_seed(seed)
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 1.0)
+            nn.init.normal_(layer.bias, std=0.1)
+            nn.init.normal_(layer.running_mean, std=0.1)
+            nn.init.uniform_(layer.running_var, 0.5, 1.5)
+        elif isinstance(layer, nn.Conv2d | nn.Linear):
+            bound = (3.0 / layer.weight[0].numel()) ** 0.5
+            nn.init.uniform_(layer.weight, -1.4 * bound, 1.4 * bound)
+    return module
+
+
+def renamed(state: Mapping[str, Tensor], prefixes: Prefixes) -> dict[str, Tensor]:
+    """The state_dict of a peer under our names."""
+    return {_rename(name, prefixes): tensor for name, tensor in state.items()}
+
+
+def _rename(name: str, prefixes: Prefixes) -> str:
+    for old, new in prefixes.items():
+        if name.startswith(f"{old}."):
+            return new + name.removeprefix(old)
+    return name
+
+
+def tensors(output: Any) -> list[Tensor]:
+    """The maps that a module returns, in order: one, a tuple, or torchvision's dict."""
+    return list(_tensors(output))
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        yield from output.values()
+    else:
+        yield from output
