@@ -34,12 +34,17 @@ class _Box:
     y: float
     width: float
     height: float
-    level: int
+    step: int
     users: list[int] = field(default_factory=list[int])
 
     @property
     def top(self) -> float:
         return self.y - self.height / 2
+
+    @property
+    def depth(self) -> float:
+        """How far the block reaches back, in pixels to the right."""
+        return 0.13 * self.height
 
     @property
     def right(self) -> float:
@@ -93,19 +98,20 @@ class _Canvas:
     def placed(self, found: list[Stage]) -> list[_Box]:
         """Boxes along x by order and thickness, along y by level."""
         width, height = self.size
-        levels = [stage.level for stage in found]
-        low, high = min(levels), max(levels)
+        # Steps, not levels: a head of one pixel must not push all the rest to the top.
+        steps = sorted({stage.level for stage in found})
+        last = max(len(steps) - 1, 1)
         tall = min(0.40 * height, 150.0)
-        top, bottom = 46 + tall / 2, height - 62
+        top, bottom = 50 + tall / 2, height - 62
         thick = [self.thickness(stage, tall) for stage in found]
         gap = max((width - 40 - sum(thick)) / max(len(found) - 1, 1), 6.0)
         squeeze = min(1.0, (width - 40) / (sum(thick) + gap * (len(found) - 1)))
         boxes, x = [], 20.0
         for stage, across in zip(found, thick, strict=True):
-            box_height = max(tall * 0.68 ** (stage.level - low), 12.0)
-            depth = (stage.level - low) / max(high - low, 1)
-            y = top + depth * (bottom - top - 18)
-            boxes.append(_Box(stage, x, y, across * squeeze, box_height, stage.level - low))
+            step = steps.index(stage.level)
+            box_height = max(tall * 0.68**step, 12.0)
+            y = top + step / last * (bottom - top - 18)
+            boxes.append(_Box(stage, x, y, across * squeeze, box_height, step))
             x += (across + gap) * squeeze
         for i, box in enumerate(boxes):
             box.users = [j for j, other in enumerate(found) if i in other.reads]
@@ -130,22 +136,35 @@ class _Canvas:
         stage = box.stage
         corners = self.at((box.x, box.top), (box.right, box.top + box.height))
         picture = self.thumbnails.get(stage.name)
-        if picture is not None:
+        if picture is None:
+            self.slab(box)
+        else:
             place = [round(v) for corner in corners for v in corner]
             small = picture.convert("RGB").resize(
                 (place[2] - place[0], place[3] - place[1]), Image.Resampling.LANCZOS
             )
             self.image.paste(small, (place[0], place[1]))
-        fill = None if picture else self.colour(box)
-        self.pen.rounded_rectangle(
-            corners, 0 if picture else 3 * self.scale, fill, INK, max(self.scale // 2, 1)
-        )
+            self.pen.rectangle(corners, None, INK, self.scale // 2)
         self.labels(box)
+
+    def slab(self, box: _Box) -> None:
+        """A map as a block seen from above and the right."""
+        left, right, top, below = box.x, box.right, box.top, box.top + box.height
+        back, up = box.depth, box.depth * 0.6
+        front = [(left, top), (right, top), (right, below), (left, below)]
+        lid = [(left, top), (left + back, top - up), (right + back, top - up), (right, top)]
+        side = [(right, top), (right + back, top - up), (right + back, below - up), (right, below)]
+        colour, line = self.colour(box), self.scale // 2
+        self.pen.polygon(self.at(*lid), _mixed(colour, PAPER, 0.45), INK, line)
+        self.pen.polygon(self.at(*side), _mixed(colour, INK, 0.22), INK, line)
+        self.pen.polygon(self.at(*front), colour, INK, line)
 
     def labels(self, box: _Box) -> None:
         stage, middle = box.stage, box.x + box.width / 2
         below = box.top + box.height
-        self.text(middle, box.top - 9, str(stage.channels), 13, INK)
+        flat = stage.name in self.thumbnails
+        above = box.top - 9 - (0 if flat else 0.6 * box.depth)
+        self.text(middle + (0 if flat else box.depth / 2), above, str(stage.channels), 13, INK)
         name = stage.name + (f" x{stage.times}" if stage.times > 1 else "")
         self.text(middle, below + 11, name, 12, INK)
         self.text(middle, below + 25, f"{stage.height} x {stage.width}", 10.5, GREY)
@@ -153,11 +172,7 @@ class _Canvas:
     def colour(self, box: _Box) -> Colour:
         if box.stage.is_port:
             return _END
-        part = min(box.level / 5, 1.0)
-        red, green, blue = (
-            round(a + (b - a) * part) for a, b in zip(_SHALLOW, _DEEP, strict=True)
-        )
-        return red, green, blue
+        return _mixed(_SHALLOW, _DEEP, min(box.step / 5, 1.0))
 
     def connect(self, boxes: list[_Box], i: int, j: int, track: float | None) -> None:
         """A line from box i to box j: straight to the neighbour, else over what lies between."""
@@ -183,6 +198,11 @@ class _Canvas:
         base = (x1 - tip * dx, y1 - tip * dy)
         wings = [(base[0] - half * dy, base[1] + half * dx), (base[0] + half * dy, base[1] - half * dx)]
         self.pen.polygon(self.at((x1, y1), *wings), fill=colour)
+
+
+def _mixed(one: Colour, other: Colour, part: float) -> Colour:
+    red, green, blue = (round(a + (b - a) * part) for a, b in zip(one, other, strict=True))
+    return red, green, blue
 
 
 def _tracks(boxes: list[_Box]) -> dict[tuple[int, int], float]:

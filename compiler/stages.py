@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
 
@@ -163,14 +163,18 @@ class _Folding:
         paths = [self.path(group) for group in groups]
         own = [self.first_weight(group) or path for group, path in zip(groups, paths, strict=True)]
         names = _names([b if paths.count(a) > 1 else a for a, b in zip(paths, own, strict=True)])
-        reads = [
-            {at[v.node] for n in group.nodes for v in self.graph.operands(n) if v.node in at} - {i}
+        return [
+            self.stage(group, names[i], tuple(sorted(set(self.reads(group, at)) - {i})))
             for i, group in enumerate(groups)
         ]
-        return [
-            self.stage(group, name, tuple(sorted(read)))
-            for group, name, read in zip(groups, names, reads, strict=True)
-        ]
+
+    def reads(self, group: _Group, at: Mapping[str, int]) -> Iterator[int]:
+        """The stages whose values a group reads: a `like=`, of which only the size counts, is none."""
+        for name in group.nodes:
+            op = self.graph[name].op
+            for slot, value in enumerate(self.graph.operands(name)):
+                if value.node in at and op.operand_name(slot) not in op.sizes_only:
+                    yield at[value.node]
 
     def path(self, group: _Group) -> str:
         """What its writer calls a group: a port's name, a weight path, a block, a binding."""

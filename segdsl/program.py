@@ -169,6 +169,7 @@ def examine_source(
     fit = [item for item in nets if item.name.name not in names.unfit]
     programs = [_examine_net(module, item, settings or {}, limits, found) for item in fit]
     everything = [*found, *(d for p in programs for d in p.diagnostics)]
+    everything = _without_echoes(everything, reader.diagnostics)
     last = programs[0] if programs else Program(None)
     return Program(last.graph, last.accepted, _sorted(everything), last.unchecked)
 
@@ -210,6 +211,19 @@ def _examine_net(
     if not _errors([*diagnostics, *found]):
         diagnostics += run_checks(program, proof.accepted)
     return Program(program.graph, proof.accepted, tuple(diagnostics), program.unchecked)
+
+
+def _without_echoes(
+    diagnostics: Sequence[Diagnostic], read: Sequence[Diagnostic]
+) -> list[Diagnostic]:
+    """Leave out what is only wrong because the line could not be read whole."""
+    lines = {(d.span.source, d.span.line) for d in read if d.span and d.code.startswith("E00")}
+    kept = set(map(id, read))
+    return [
+        d
+        for d in diagnostics
+        if id(d) in kept or d.span is None or (d.span.source, d.span.line) not in lines
+    ]
 
 
 def _errors(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:

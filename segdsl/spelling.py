@@ -74,8 +74,11 @@ def distance(a: str, b: str) -> int:
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:
-    """The known name that was probably meant: within a third of the length, at least one edit."""
-    limit = max(1, len(name) // 3)
+    """The known name that was probably meant: within a third of the length, at least one edit.
+
+    A single letter is one edit from every other, so it is only compared without regard to case.
+    """
+    limit = max(1, len(name) // 3) if len(name) > 1 else 0
     near = sorted(
         (distance(name, other), other) for other in known if abs(len(name) - len(other)) <= limit
     )

@@ -63,7 +63,7 @@ def test_the_wheel_holds_everything_and_nothing_else(wheel: Path) -> None:
 def test_a_plain_install_checks_the_stock_networks(wheel: Path, tmp_path: Path) -> None:
     run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
     bin_ = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
-    pip: list[str | Path] = [bin_ / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [bin_ / "python", "-m", "pip", "install", "--quiet"]
     run(*pip, "-c", ROOT / "constraints.txt", wheel, cwd=tmp_path)
     place = run(bin_ / "python", "-c", "import segdsl; print(segdsl.__file__)", cwd=tmp_path).stdout
     assert Path(place.strip()).is_relative_to(tmp_path)

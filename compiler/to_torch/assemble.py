@@ -45,6 +45,9 @@ class Assembler:
         self._settings = settings
         self._guess = guess
         self.helpers: set[str] = set()
+        self.stages: dict[Value, list[str]] = {}
+        for name, value in graph.stages.items():
+            self.stages.setdefault(value, []).append(name)
 
     def body(self, region: Region, plans: Mapping[Region, ClassPlan]) -> Body:
         """The body of a region whose inner regions have classes."""
@@ -92,7 +95,10 @@ class _Assembly:
                 self._add_node(self._graph[item])
         channels = [self._guesses.channels.get(value) for _, value in self._outputs]
         symbols = self._guesses.symbols
-        return Body(self._root, self._steps, self._inputs, self._outputs, symbols, channels)
+        structural = self._guesses.structural
+        return Body(
+            self._root, self._steps, self._inputs, self._outputs, symbols, channels, structural
+        )
 
     def _slot(self, path: str) -> Slot:
         prefix = self._region.path + "." if self._region.path else ""
@@ -146,7 +152,10 @@ class _Assembly:
 
     def _construction(self, node: Node, make: Make, reads: list[Value]) -> Construction:
         args = [self._bound(node, arg, reads) for arg in make.args]
-        return Construction(Library(make.callee), args, make.frozen)
+        turns = self._guesses.turns(node.scope)
+        return Construction(
+            Library(make.callee), args, make.frozen, origin=node.span, turns=turns
+        )
 
     def _bound(self, node: Node, arg: Arg, reads: list[Value]) -> Bound:
         part = node.path.rsplit(".", 1)[-1] if node.path else node.label or node.op.name
@@ -167,8 +176,8 @@ class _Assembly:
 
     def _same_padding(self, node: Node, arg: Arg) -> Expression | None:
         """`pad=same` as arithmetic: dilation * (kernel - 1) // 2."""
-        op = node.op
-        if getattr(op, "pad", None) != "same":
+        op, pad = node.op, node.parts.get("pad")
+        if pad is None or pad.text.rpartition("=")[2].strip() != "same":
             return None
         parts: dict[str, Expression] = {}
         for attribute in ("kernel", "dilation"):
@@ -209,6 +218,9 @@ class _Assembly:
         writes = [value for _, value in plan.body_of(child).outputs]
         assert child.instance is not None
         made = plan.construction(child, self._argument_guesses(child, plan, reads))
+        scope = self._graph[child.deep_nodes()[0]].scope
+        made.origin = child.instance.span
+        made.turns = self._guesses.turns(scope[: scope.index(child.instance)])
         if slot.make is None:
             slot.kind, slot.make = "class", made
             self._owners[id(slot)] = child.instance
@@ -223,7 +235,8 @@ class _Assembly:
             slot=slot,
             block=True,
             random=any(self._graph[name].op.random for name in child.deep_nodes()),
-            label=self._stage(writes),
+            label=self._stage(child, writes),
+            ports=tuple(name for name, _ in plan.body_of(child).outputs),
             span=child.instance.span,
         )
         self._steps.append(step)
@@ -234,12 +247,12 @@ class _Assembly:
                 guess = ex.replace_names(channels, known)
             self._guesses.follow(value, [guess])
 
-    def _stage(self, writes: list[Value]) -> str:
-        """The net's own name for what an inner region gives, if it has one."""
+    def _stage(self, child: Region, writes: list[Value]) -> str:
+        """The net's own name for what an inner region gives, if it has one that is no path."""
         if self._region.instance is not None or len(writes) != 1:
             return ""
-        names = [name for name, value in self._graph.stages.items() if value == writes[0]]
-        plain = [name for name in names if name.isidentifier()]
+        names = self._owner.stages.get(writes[0], [])
+        plain = [name for name in names if name.isidentifier() and name != child.path]
         return plain[0] if plain else ""
 
     def _argument_guesses(

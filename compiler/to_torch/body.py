@@ -47,16 +47,24 @@ class Bound:
 
 @dataclass(eq=False)
 class Construction:
-    """`callee(args)` in a constructor, `count` times in a row where it is part of a sequence."""
+    """`callee(args)` in a constructor, `count` times in a row where it is part of a sequence.
+
+    In a series one argument differs from turn to turn: `moving` is its place in `args`, and its values
+    are those of `series`, or `first + i * step` for the first `count` of i.
+    """
 
     callee: Callee
     args: list[Bound] = field(default_factory=list[Bound])
     frozen: bool = False
     count: Bound | None = None
     series: Bound | None = None
-    """Values of the one argument (`None` in `args`' text) that differs from turn to turn."""
+    first: Bound | None = None
+    step: Bound | None = None
     moving: int = -1
-    """Its place in `args`."""
+    origin: Span = NOWHERE
+    """Where it is called: only what stands in one place of the text is merged to a loop."""
+    turns: Expression | None = None
+    """How the turns of the loop around it were written."""
 
 
 @dataclass(eq=False)
@@ -109,7 +117,9 @@ class Step:
         block: whether it calls a class or a container of the file.
         atom: whether it is no call but a name (a bare array), and may be repeated in the text.
         loop: whether it runs over the region itself, a sequence.
+        grows: whether it makes a list of maps that every child of `slot` makes longer (DenseNet).
         label: the writer's word for the result, "" if there is none.
+        ports: what an inner region calls its results.
         train: whether only training outputs need it.
     """
 
@@ -123,8 +133,10 @@ class Step:
     block: bool = False
     atom: bool = False
     loop: bool = False
+    grows: bool = False
     random: bool = False
     label: str = ""
+    ports: tuple[str, ...] = ()
     span: Span = NOWHERE
     train: bool = False
 
@@ -153,6 +165,8 @@ class Body:
     outputs: list[tuple[str, Value]]
     symbols: dict[str, Literal]
     channels: list[Expression | None]
+    structural: frozenset[str] = frozenset()
+    """Symbols from which no number but a count is computed."""
     train_outputs: frozenset[int] = frozenset()
     """Which outputs exist only in training."""
 

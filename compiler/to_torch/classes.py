@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -16,8 +17,8 @@ from segdsl.ir import Value
 
 Skeleton = tuple[object, ...]
 
-ABSENT = "<absent>"
-"""The value of a number in a part that an instance does not have."""
+MAX_UNNAMED = 3
+"""Arguments of a block's constructor beyond these are written with their names."""
 
 
 @dataclass(eq=False)
@@ -66,8 +67,8 @@ class ClassPlan:
     def construction(self, region: Region, guesses: dict[str, Expression | None]) -> Construction:
         """How a region's parent makes it."""
         args: list[Bound] = []
-        for parameter in self.parameters:
-            named = parameter.default != REQUIRED
+        for place, parameter in enumerate(self.parameters):
+            named = parameter.default != REQUIRED or place >= MAX_UNNAMED
             args.append(
                 Bound(
                     parameter.values[region],
@@ -105,19 +106,22 @@ def skeleton(body: Body, without: str = "") -> tuple[Skeleton, list[tuple[str, B
     numbers: dict[Value, int] = {value: i for i, (_, value) in enumerate(body.inputs)}
     bounds: list[tuple[str, Bound]] = []
     rows: list[object] = [tuple(name for name, _ in body.inputs)]
+    fresh = itertools.count(len(numbers))
     rows.append(_slot_rows(body.root, bounds, without))
     for step in body.steps:
         if without and step.slot is not None and step.slot.keys[:1] == (without,):
             numbers[step.writes[0]] = numbers[step.reads[0]]
             continue
-        rows.append(_step_row(step, numbers, bounds))
+        rows.append(_step_row(step, numbers, fresh, bounds))
     rows.append(tuple((name, numbers[value]) for name, value in body.outputs))
     return tuple(rows), bounds
 
 
-def _step_row(step: Step, numbers: dict[Value, int], bounds: list[tuple[str, Bound]]) -> object:
+def _step_row(
+    step: Step, numbers: dict[Value, int], fresh: Iterator[int], bounds: list[tuple[str, Bound]]
+) -> object:
     for value in step.writes:
-        numbers[value] = len(numbers) + 1000
+        numbers[value] = next(fresh)
     keys = step.slot.keys if step.slot is not None else None
     bounds.extend(("", bound) for bound in step.args)
     names = tuple((b.name, b.default == REQUIRED) for b in step.args)
@@ -125,8 +129,7 @@ def _step_row(step: Step, numbers: dict[Value, int], bounds: list[tuple[str, Bou
         step.call,
         names,
         keys,
-        step.loop,
-        step.train,
+        (step.loop, step.grows, step.train),
         tuple(numbers[value] for value in step.reads),
         tuple(numbers[value] for value in step.writes),
     )
@@ -164,11 +167,9 @@ def _construction_row(make: Construction, top: str, bounds: list[tuple[str, Boun
         names.append((bound.name, bound.default == REQUIRED, i == make.moving))
         if i != make.moving:
             bounds.append((top, bound))
-    if make.count is not None:
-        bounds.append((top, make.count))
-    if make.series is not None:
-        bounds.append((top, make.series))
-    return (make.callee.name, make.frozen, make.count is None, tuple(names))
+    extra = (make.count, make.series, make.first, make.step)
+    bounds.extend((top, bound) for bound in extra if bound is not None)
+    return (make.callee.name, make.frozen, *(bound is None for bound in extra), tuple(names))
 
 
 def removable(body: Body) -> Iterator[str]:
@@ -321,7 +322,8 @@ class _Solver:
     def _candidates(self) -> Iterator[Expression]:
         """Parameters, channels, small multiples and fractions of them, sums of two."""
         symbols = self._symbols[self._plan.regions[0]]
-        known = [n for n in symbols if not n.startswith(CHANNELS)]
+        structural = self._plan.body.structural
+        known = [n for n in symbols if not n.startswith(CHANNELS) and n not in structural]
         plain = [ex.name(n) for n in known + [n for n in symbols if n.startswith(CHANNELS)]]
         yield from plain
         numbers = [n for n in plain if type(ex.evaluate(n, symbols)) is int]

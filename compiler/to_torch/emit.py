@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import keyword
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
@@ -27,6 +27,7 @@ from compiler.to_torch.names import (
     cleaned,
     identifier,
     is_identifier,
+    part_problem,
 )
 from compiler.to_torch.plan import Outline, outline
 from compiler.to_torch.render import ClassWriter
@@ -86,7 +87,7 @@ def _check_paths(graph: Graph) -> None:
     found: dict[str, Diagnostic] = {}
     for node in graph.nodes():
         for part in node.path.split(".") if node.path is not None else ():
-            problem = _path_problem(part)
+            problem = part_problem(part)
             if problem and part not in found:
                 found[part] = _path_error(node, part, problem)
         if isinstance(node.op, Weight) and node.path is not None:
@@ -95,14 +96,6 @@ def _check_paths(graph: Graph) -> None:
                 found[last] = _path_error(node, last, "is no name that a torch parameter can have")
     if found:
         raise SegError(*found.values())
-
-
-def _path_problem(part: str) -> str:
-    if part in MODULE_ATTRIBUTES:
-        return "is an attribute of every torch module"
-    if keyword.iskeyword(part):
-        return "is a word of Python"
-    return "begins with two underscores, which Python renames" if part.startswith("__") else ""
 
 
 def _path_error(node: Node, part: str, problem: str) -> Diagnostic:
@@ -152,7 +145,7 @@ class _File:
         graph = self._graph
         source = f" from {cleaned(_file_name(graph.source))}" if graph.source else ""
         lines = [f'"""{identifier(graph.name)}: written by segdsl{source}.', ""]
-        doc = [cleaned(line, 96) for line in graph.doc if line.strip()]
+        doc = [row for line in graph.doc for row in textwrap.wrap(cleaned(line, 2000), 98)]
         lines += [*doc, ""] if doc else []
         lines += self._port_lines()
         lines += [f"accepts  {cleaned(text, 90)}" for text in self._accepts]
@@ -220,7 +213,8 @@ class _File:
         instance = plan.regions[0].instance
         if instance is None or plan.name == identifier(plan.block):
             return []
-        return [cleaned(f"{plan.block} as it is at {', '.join(r.path for r in plan.regions)}.", 90)]
+        paths = ", ".join(region.path for region in plan.regions)
+        return textwrap.wrap(cleaned(f"`{plan.block}` as it is at {paths}.", 400), 88)
 
     def _comments(self, plan: ClassPlan) -> _Comments:
         instance = plan.regions[0].instance
@@ -229,7 +223,10 @@ class _File:
 
 
 class _Comments:
-    """What stands behind a statement: the line of the .seg file, and the shape where there is one only."""
+    """What may stand behind a statement, best first: the line of the .seg file and the shape.
+
+    A shape is given only where the class has one instance.
+    """
 
     def __init__(self, shapes: _ShapeText, home: Span | None, single: bool, source: str) -> None:
         self._shapes = shapes
@@ -237,17 +234,17 @@ class _Comments:
         self._single = single
         self._source = source
 
-    def __call__(self, step: Step, value: Value) -> str:
-        parts = [self._place(step.span)]
-        if self._single:
-            parts.append(self._shapes.of(value))
-        return "  ".join(part for part in parts if part)
+    def __call__(self, step: Step, value: Value) -> tuple[str, ...]:
+        place = self._place(step.span)
+        shape = self._shapes.of(value) if self._single else ""
+        both = f"{place}: {shape}" if place and shape else ""
+        return tuple(text for text in (both, shape, place) if text)
 
     def _place(self, span: Span) -> str:
         if not span.source.text:
             return ""
         local = span.source is self._home.source if self._home else span.source.name == self._source
-        return f"{span.line}:" if local else f"{cleaned(_file_name(span.source.name))}:{span.line}:"
+        return f"{span.line}" if local else f"{cleaned(_file_name(span.source.name))}:{span.line}"
 
 
 class _ShapeText:
@@ -256,7 +253,7 @@ class _ShapeText:
 
     def of(self, value: Value) -> str:
         """The shape of a value, as a comment."""
-        return cleaned(str(self._types[value]), 60)
+        return cleaned(str(self._types[value]), 60) if value in self._types else ""
 
 
 def _is_train(node: Node) -> bool:

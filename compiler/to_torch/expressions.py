@@ -260,3 +260,13 @@ def plus(left: Expression, right: Expression) -> Expression:
 def over(tree: Expression, number: int) -> Expression:
     """`tree // number`."""
     return _simplified(ast.BinOp(tree, ast.FloorDiv(), constant(number)))
+
+
+def difference(left: Expression | None, right: Expression | None) -> Expression | None:
+    """The term that `right` has beyond `left`, if `right` is `left` plus that term."""
+    if left is None or right is None:
+        return None
+    for term in ast.walk(right):
+        if isinstance(term, ast.Name | ast.BinOp) and text(plus(left, term)) == text(right):
+            return term
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compiler.to_torch.body import Body, Bound, Slot, Step
 from compiler.to_torch.names import identifier, is_identifier
@@ -13,6 +13,7 @@ from segdsl.ir import Value
 MAX_DEPTH = 4
 MAX_TEXT = 84
 GENERIC = ("x", "y", "z")
+HEAVY = frozenset({"nn.Conv2d", "nn.ConvTranspose2d", "nn.Linear"})
 
 _HOLE = re.compile(r"\{(\*|args|self|[a-z_]+|\d+)\}")
 _STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
@@ -25,7 +26,7 @@ class Statement:
     targets: tuple[str, ...]
     text: str
     reads: frozenset[str]
-    comment: str = ""
+    comments: tuple[str, ...] = ()
     train: bool = False
     body: tuple[str, ...] = ()
     """Further lines of a compound statement, indented by one level."""
@@ -40,6 +41,8 @@ class _Pending:
     depth: int
     reads: frozenset[str]
     mentions: list[Value]
+    heavy: bool = False
+    """Whether a layer with a weight matrix is inside."""
 
 
 @dataclass
@@ -50,14 +53,17 @@ class Forward:
         arguments: its arguments, by input.
         statements: in order.
         results: the expressions of the outputs.
+        reads: the names in them.
+        comments: what may stand behind the return.
+        kinds: the types of the local variables that are no tensors.
     """
 
     arguments: list[str]
     statements: list[Statement] = field(default_factory=list[Statement])
     results: list[str] = field(default_factory=list[str])
     reads: frozenset[str] = frozenset()
-    comment: str = ""
-    optional: frozenset[str] = frozenset()
+    comments: tuple[str, ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class ForwardWriter:
@@ -66,7 +72,7 @@ class ForwardWriter:
     Args:
         body: the body, its numbers with their text.
         taken: names that no local variable may have.
-        comment: the comment of the statement that makes a value.
+        comment: the comments that may follow the statement that makes a value.
         nest: whether calls may be nested; flat source has one per statement.
     """
 
@@ -74,12 +80,12 @@ class ForwardWriter:
         self,
         body: Body,
         taken: frozenset[str],
-        comment: Callable[[Step, Value], str],
+        comment: Callable[[Step, Value], tuple[str, ...]],
         *,
         nest: bool = True,
     ) -> None:
         self._body = body
-        self._taken = taken
+        self._taken = taken | {"f"} if any(" for f in " in s.call for s in body.steps) else taken
         self._comment = comment
         self._nest = nest
         self._left = self._count()
@@ -91,6 +97,7 @@ class ForwardWriter:
         self._optional: dict[int, str] = {}
         self._given: set[int] = set()
         self._in_training = False
+        self._lists: set[str] = set()
 
     def write(self) -> Forward:
         """The whole forward."""
@@ -107,7 +114,10 @@ class ForwardWriter:
             if step.train and not any(later.train for later in steps[place + 1 :]):
                 self._flush()
                 self._give(made=True)
-        return self._finish(arguments)
+        forward = self._finish(arguments)
+        kinds = dict.fromkeys(self._optional.values(), "Tensor | None")
+        kinds.update(dict.fromkeys(self._lists, "list[Tensor]"))
+        return replace(forward, kinds=kinds)
 
     def _begin_training(self) -> None:
         self._flush()
@@ -125,7 +135,7 @@ class ForwardWriter:
             text = f"{name} = {self._named(value, reads)}"
             if not made and not any(s.text.startswith(f"{name}: ") for s in self._out):
                 self._out.append(Statement((name,), f"{name}: Tensor | None = None", frozenset()))
-            self._out.append(Statement((name,), text, frozenset(reads), "", True))
+            self._out.append(Statement((name,), text, frozenset(reads), (), True))
             self._release(value)
             self._given.add(i)
 
@@ -162,10 +172,23 @@ class ForwardWriter:
         if step.label and not step.label.startswith("__") and is_identifier(step.label):
             suffix = "" if len(step.writes) == 1 or port == 0 else str(port + 1)
             return self._fresh(identifier(step.label + suffix))
+        word = self._word(step, port)
+        if word:
+            return self._fresh(identifier(word))
         for name in GENERIC:
             if name not in self._live and name not in self._taken:
                 return name
         return self._fresh("x")
+
+    def _word(self, step: Step, port: int) -> str:
+        """A name for a value that lives longer than to the next call."""
+        value = step.writes[port]
+        words = [step.ports[port]] if len(step.ports) > 1 and len(step.writes) > 1 else []
+        if len(self._body.outputs) > 1:
+            words += [name for name, returned in self._body.outputs if returned == value]
+        if step.block and step.slot is not None and step.slot.keys and self._left[value] > 1:
+            words.append("".join(step.slot.keys[: 1 + step.slot.keys[-1].isdigit()]))
+        return next((w for w in words if is_identifier(w) and not w.startswith("__")), "")
 
     def _release(self, value: Value) -> None:
         self._left[value] -= 1
@@ -183,16 +206,20 @@ class ForwardWriter:
         if step.loop:
             self._add_loop(step)
             return
+        if step.grows:
+            self._add_growth(step)
+            return
         inlined = self._operands(step)
         parts = {p.step.writes[0]: p for p in inlined}
         text, depth, reads = self._expression(step, parts)
-        if inlined and (depth > MAX_DEPTH or len(text) > MAX_TEXT or _crowded(step, inlined)):
+        if inlined and (depth > MAX_DEPTH or len(text) > MAX_TEXT or self._crowded(step, inlined)):
             self._stack.extend(inlined)
             self._flush()
             inlined = []
             text, depth, reads = self._expression(step, {})
         mentions = _mentions(step) + [value for part in inlined for value in part.mentions]
-        pending = _Pending(step, text, depth, reads, mentions)
+        heavy = _is_heavy(step) or any(part.heavy for part in inlined)
+        pending = _Pending(step, text, depth, reads, mentions, heavy)
         if self._may_wait(step):
             self._stack.append(pending)
         else:
@@ -255,6 +282,14 @@ class ForwardWriter:
 
         return _HOLE.sub(fill, step.call)
 
+    def _crowded(self, step: Step, parts: Sequence[_Pending]) -> bool:
+        """Whether the operands read better on lines of their own: stages, and finished activations."""
+        stages = step.block and any(part.step.block for part in parts)
+        if stages:
+            ends = any(value == step.writes[0] for _, value in self._body.outputs)
+            return not (ends and max(part.depth for part in parts) == 1)
+        return step.slot is not None and any(p.heavy and p.step.slot is None for p in parts)
+
     # -- statements
 
     def _may_wait(self, step: Step) -> bool:
@@ -296,11 +331,30 @@ class ForwardWriter:
         self._bind(step.writes[0], name)
         comment = self._comment(step, step.writes[0])
         if name != source:
-            self._out.append(Statement((name,), f"{name} = {source}", frozenset({source}), comment))
+            self._out.append(Statement((name,), f"{name} = {source}", frozenset({source})))
         layer = self._fresh("layer")
         text = f"for {layer} in self:"
         body = (f"{name} = {layer}({name})",)
-        self._out.append(Statement((name,), text, frozenset({name}), "", step.train, body))
+        self._out.append(Statement((name,), text, frozenset({name}), comment, step.train, body))
+
+    def _add_growth(self, step: Step) -> None:
+        """A list that every child makes longer by a map made of all maps before."""
+        self._flush()
+        reads: set[str] = set()
+        base = ", ".join(self._named(value, reads) for value in step.reads)
+        for value in step.reads:
+            self._release(value)
+        name = self._fresh("maps")
+        self._bind(step.writes[0], name)
+        self._lists.add(name)
+        layer = self._fresh("layer")
+        joined = f"torch.cat({name}{_arguments(step.args, leading=True)})"
+        self._out.append(Statement((name,), f"{name} = [{base}]", frozenset(reads), (), step.train))
+        comments = self._comment(step, step.writes[0])
+        text = f"for {layer} in {attribute(step.slot)}:"
+        body = (f"{name}.append({layer}({joined}))",)
+        names = frozenset({name})
+        self._out.append(Statement((name,), text, names, comments, step.train, body))
 
     def _finish(self, arguments: list[str]) -> Forward:
         outputs = [value for _, value in self._body.outputs]
@@ -326,7 +380,7 @@ class ForwardWriter:
             self._optional[i] if i in self._optional else self._named(value, reads)
             for i, (_, value) in enumerate(self._body.outputs)
         ]
-        return Forward(arguments, self._out, results, frozenset(reads), optional=frozenset(self._optional.values()))
+        return Forward(arguments, self._out, results, frozenset(reads))
 
 
 def _mentions(step: Step) -> list[Value]:
@@ -395,9 +449,8 @@ def _needs_brackets(step: Step, part: _Pending, before: str, after: str) -> bool
     return inner < outer or (inner == outer and before != "")
 
 
-def _crowded(step: Step, parts: Sequence[_Pending]) -> bool:
-    """Whether the operands read better on lines of their own: stages, and finished conv-norm-activations."""
-    if any(part.step.block and step.block for part in parts):
-        return True
-    deep = any(part.depth >= 3 and part.step.slot is None for part in parts)
-    return deep and step.slot is not None
+def _is_heavy(step: Step) -> bool:
+    if step.slot is None:
+        return False
+    make = step.slot.make
+    return step.block or (make is not None and make.callee.name in HEAVY)

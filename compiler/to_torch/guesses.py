@@ -7,7 +7,8 @@ instance of a class is checked in `compiler.to_torch.classes`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import chain
 from typing import Final
 
@@ -15,7 +16,7 @@ from compiler.to_torch import expressions as ex
 from compiler.to_torch.expressions import Expression
 from compiler.to_torch.lower import Literal
 from compiler.to_torch.regions import Region, instances
-from segdsl.ir import Const, Graph, Instance, Node, Value
+from segdsl.ir import Const, Graph, Instance, Node, Scope, Turn, Value
 from segdsl.types import Feature
 
 MAX_TURN: Final = 64
@@ -30,6 +31,8 @@ class Guesses:
 
     Attributes:
         symbols: the block's parameters with their values, and the channels of input i as `__c<i>`.
+        structural: parameters that say how often something is repeated: other values of them would be
+            another network, so no other number is computed from them.
         channels: the channels of values, as expressions over the symbols.
     """
 
@@ -45,6 +48,7 @@ class Guesses:
         self._types = types
         self._region = region
         self.symbols: dict[str, Literal] = {}
+        self.structural = structural_names(graph, region)
         self.channels: dict[Value, Expression] = {}
         for name, value in settings.items():
             if _usable(value):
@@ -75,22 +79,35 @@ class Guesses:
         span = node.parts.get(attribute)
         if span is None:
             return None
+        text = re.sub(rf"^{re.escape(attribute)}\s*=", "", span.text)
         around = self._around(instances(node))
-        return self._written(span.text, value, around, self._graph.operands(node.name))
+        loops = loop_names(node)
+        return self._written(text, value, around, self._graph.operands(node.name), loops)
 
     def argument(self, child: Region, name: str, value: Literal, reads: Sequence[Value]) -> Expression | None:
         """How an argument of a block was written in its call."""
         assert child.instance is not None
         around = self._around(self._chain(child))
+        loops = loop_names(self._graph[child.deep_nodes()[0]])
         for text in call_texts(self._graph, child.instance, name):
-            guess = self._written(text, value, around, reads)
+            guess = self._written(text, value, around, reads, loops)
             if guess is not None:
                 return guess
         return None
 
-    def turns(self, text: str, count: int, around: Sequence[Instance]) -> Expression | None:
-        """How the number of turns of a loop was written."""
-        return self._written(text, count, self._around(around), ())
+    def turns(self, scope: Scope) -> Expression | None:
+        """How the number of turns was written of the loop in which something of this scope is repeated."""
+        turn = next((frame for frame in reversed(scope) if isinstance(frame, Turn)), None)
+        own = self._region.instance
+        if turn is None or (scope and scope[-1] is not turn):
+            return None
+        found = _REPEAT.match(turn.span.text) or _RANGE.match(turn.span.text)
+        around = [frame for frame in scope if isinstance(frame, Instance)]
+        if found is None or (around[-1] if around else None) is not own:
+            return None
+        tree = ex.parse(found.group(1).strip())
+        known = tree is not None and all(name in self.symbols for name in ex.names(tree))
+        return tree if known and tree is not None and ex.gives(tree, self.symbols, turn.count) else None
 
     def _chain(self, child: Region) -> list[Instance]:
         node = self._graph[child.deep_nodes()[0]]
@@ -104,24 +121,29 @@ class Guesses:
         return list(found) if own is None else list(found[found.index(own) + 1 :])
 
     def _written(
-        self, text: str, value: Literal, around: Sequence[Instance], reads: Sequence[Value]
+        self,
+        text: str,
+        value: Literal,
+        around: Sequence[Instance],
+        reads: Sequence[Value],
+        loops: Set[str],
     ) -> Expression | None:
         tree = ex.parse(text)
         if tree is None:
             return None
-        for guess in self._resolved(tree, around, reads):
+        for guess in self._resolved(tree, around, reads, loops):
             if ex.gives(guess, self.symbols, value):
                 return guess
         return None
 
     def _resolved(
-        self, tree: Expression, around: Sequence[Instance], reads: Sequence[Value]
+        self, tree: Expression, around: Sequence[Instance], reads: Sequence[Value], loops: Set[str]
     ) -> Iterator[Expression]:
         """The expression over this region's symbols; several where a name is not known here."""
         values: dict[str, Expression] = {}
         unknown: list[str] = []
         for name in ex.names(tree):
-            known = self._lookup(name, around, reads)
+            known = self._lookup(name, around, reads, loops)
             if known is None:
                 unknown.append(name)
             else:
@@ -129,7 +151,8 @@ class Guesses:
         if not unknown:
             yield ex.replace_names(tree, values)
         elif len(unknown) == 1:
-            for guess in chain(self._local_channels(reads), map(ex.constant, range(MAX_TURN))):
+            channels = () if unknown[0] in loops else self._local_channels(reads)
+            for guess in chain(channels, map(ex.constant, range(MAX_TURN))):
                 yield ex.replace_names(tree, {**values, unknown[0]: guess})
 
     def _local_channels(self, reads: Sequence[Value]) -> Iterator[Expression]:
@@ -138,10 +161,10 @@ class Guesses:
         yield from (self.channels[value] for value in reads if value in self.channels)
 
     def _lookup(
-        self, name: str, around: Sequence[Instance], reads: Sequence[Value]
+        self, name: str, around: Sequence[Instance], reads: Sequence[Value], loops: Set[str]
     ) -> Expression | None:
         if not around:
-            return ex.name(name) if name in self.symbols else None
+            return self._symbol(name)
         instance = around[-1]
         for parameter, value in instance.args:
             if parameter != name:
@@ -149,11 +172,58 @@ class Guesses:
             if not _usable(value):
                 return None
             for text in call_texts(self._graph, instance, name):
-                guess = self._written(text, value, around[:-1], reads)
+                guess = self._written(text, value, around[:-1], reads, loops)
                 if guess is not None:
                     return guess
             return ex.constant(value)
         return None
+
+
+    def _symbol(self, name: str) -> Expression | None:
+        value = self.symbols.get(name)
+        if value is None or name not in self.structural:
+            return None if value is None else ex.name(name)
+        return ex.constant(value) if isinstance(value, int | float | bool) else None
+
+
+_REPEAT = re.compile(r"\s*repeat\s+(.*?)(?:\s+as\s+\w+)?\s*\{", re.DOTALL)
+_RANGE = re.compile(r"\s*for\s+\w+\s+in\s+range\(([^,()]*)\)\s*[{:]")
+_FOR = re.compile(r"\s*for\s+(.*?)\s+in\s+(.*?)\s*[{:]", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+def loop_names(node: Node) -> frozenset[str]:
+    """The variables of the loops around a node."""
+    found: set[str] = set()
+    for frame in node.scope:
+        if isinstance(frame, Turn):
+            text = frame.span.text
+            header = _FOR.match(text)
+            if header is not None:
+                found.update(_WORD.findall(header.group(1)))
+            elif " as " in text.partition("{")[0]:
+                found.update(_WORD.findall(text.partition("{")[0].rpartition(" as ")[2]))
+    return frozenset(found)
+
+
+def structural_names(graph: Graph, region: Region) -> frozenset[str]:
+    """The words in the headers of the loops that the region itself runs."""
+    texts: dict[str, None] = {}
+    for name in region.deep_nodes():
+        inside = region.instance is None
+        for frame in graph[name].scope:
+            if isinstance(frame, Turn) and inside:
+                texts.setdefault(frame.span.text)
+            elif isinstance(frame, Instance):
+                if inside:
+                    break
+                inside = frame is region.instance
+    found: set[str] = set()
+    for text in texts:
+        header = _FOR.match(text) or _REPEAT.match(text)
+        if header is not None:
+            found.update(_WORD.findall(header.group(header.lastindex or 1)))
+    return frozenset(found)
 
 
 def _usable(value: object) -> bool:

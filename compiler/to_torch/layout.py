@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 WIDTH = 100
 _OPEN = "([{"
 _CLOSE = ")]}"
 
 
-def fitted(text: str, indent: int, comment: str = "") -> list[str]:
-    """A statement as lines of at most `WIDTH` characters, with a comment at the end of the first if it fits.
+def fitted(text: str, indent: int, comments: Sequence[str] = ()) -> list[str]:
+    """A statement as lines of at most `WIDTH` characters.
 
     A line stays longer only where it has no bracket to break at.
+
+    Args:
+        text: the statement, on one line.
+        indent: blanks before it.
+        comments: what may follow the first line, best first; the first that fits does.
     """
-    margin = " " * indent
-    whole = margin + text
-    if len(whole) <= WIDTH:
-        commented = f"{whole}  # {comment}" if comment else whole
-        return [commented if len(commented) <= WIDTH else whole]
-    lines = _broken(text, indent)
-    if lines is None:
-        return [whole]
-    first = f"{lines[0]}  # {comment}" if comment else lines[0]
-    return [first if len(first) <= WIDTH else lines[0], *lines[1:]]
+    whole = " " * indent + text
+    lines = [whole] if len(whole) <= WIDTH else _broken(text, indent) or [whole]
+    commented = (f"{lines[0]}  # {comment}" for comment in comments)
+    first = next((line for line in commented if len(line) <= WIDTH), lines[0])
+    return [first, *lines[1:]]
 
 
 def _broken(text: str, indent: int) -> list[str] | None:
@@ -36,14 +38,9 @@ def _broken(text: str, indent: int) -> list[str] | None:
     if len(inner) <= WIDTH:
         return [margin + head, inner, margin + tail]
     items = _items(body)
-    comma = "" if _comprehension(items) else ","
+    comma = "," if len(items) > 1 else ""
     lines = [line for item in items for line in fitted(item + comma, indent + 4)]
     return [margin + head, *lines, margin + tail]
-
-
-def _comprehension(items: list[str]) -> bool:
-    """Whether the content is a bare comprehension, which takes no comma after it."""
-    return len(items) == 1 and " for " in items[0] and not items[0].startswith("*")
 
 
 def _scan(text: str) -> list[tuple[int, str, int]]:

@@ -52,6 +52,20 @@ def is_identifier(text: str) -> bool:
     return bool(_IDENTIFIER.match(text)) and not keyword.iskeyword(text)
 
 
+def can_be_part(part: str) -> bool:
+    """Whether a part of a weight path can be the name of a module in a module."""
+    return not part_problem(part)
+
+
+def part_problem(part: str) -> str:
+    """Why a part of a weight path cannot name a module; "" if it can."""
+    if part in MODULE_ATTRIBUTES:
+        return "is an attribute of every torch module"
+    if keyword.iskeyword(part):
+        return "is a word of Python"
+    return "begins with two underscores, which Python renames" if part.startswith("__") else ""
+
+
 def identifier(text: str) -> str:
     """The identifier that stands for a name of the language.
 

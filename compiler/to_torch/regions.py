@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 
+from compiler.to_torch.names import can_be_part
 from segdsl.ir import Graph, Instance, Node, Value
 from segdsl.ops.ports import Input, Output, Weight
 
@@ -66,11 +67,6 @@ class CycleError(Exception):
 def instances(node: Node) -> list[Instance]:
     """The instances around a node, outermost first."""
     return [frame for frame in node.scope if isinstance(frame, Instance)]
-
-
-def owned(node: Node) -> str | None:
-    """The path under which a node owns arrays, or None."""
-    return node.path
 
 
 def live_nodes(graph: Graph) -> frozenset[str]:
@@ -139,9 +135,29 @@ def _kept(graph: Graph, live: Set[str], dissolved: Set[Instance]) -> frozenset[I
     for instance, entry in raw.items():
         fits = entry.nodes >= 2 and entry.live > 0 and not entry.nested and instance.path != ""
         alone = entry.below == entry.arrays and shared[instance.path] == users[instance.path]
-        if fits and alone and instance not in dissolved:
+        if fits and alone and instance not in dissolved and _can_be_named(entry):
             kept.add(instance)
-    return _levelled(graph, kept)
+    return _levelled(graph, kept - _different_parts(graph, kept))
+
+
+def _can_be_named(entry: _Raw) -> bool:
+    """Without arrays a path is no key, and one that no attribute can have only dissolves the instance."""
+    return entry.arrays > 0 or all(map(can_be_part, entry.instance.path.split(".")))
+
+
+def _different_parts(graph: Graph, kept: Set[Instance]) -> set[Instance]:
+    """Instances on one path that do not own the same arrays: parts of one container, not one module."""
+    shared = Counter(instance.path for instance in kept)
+    paths: dict[Instance, set[str]] = {i: set() for i in kept if shared[i.path] > 1}
+    for node in graph.nodes() if paths else ():
+        for instance in instances(node):
+            if instance in paths and node.path is not None:
+                paths[instance].add(node.path)
+    together: dict[str, set[str]] = {}
+    for instance, own in paths.items():
+        together.setdefault(instance.path, set()).update(own)
+    torn = {i.path for i, own in paths.items() if own != together[i.path]}
+    return {instance for instance in paths if instance.path in torn}
 
 
 def _survey(graph: Graph, live: Set[str]) -> dict[Instance, _Raw]:

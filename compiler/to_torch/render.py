@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
-from compiler.to_torch.body import Bound, Construction, Slot, Step
+from compiler.to_torch.body import Construction, Slot, Step
 from compiler.to_torch.classes import ClassPlan, Parameter
 from compiler.to_torch.forward import Forward, ForwardWriter, Statement, attribute
-from compiler.to_torch.layout import fitted
+from compiler.to_torch.layout import WIDTH, fitted
 from compiler.to_torch.lower import REQUIRED, literal
 from compiler.to_torch.names import is_identifier
 from segdsl.ir import Value
@@ -26,7 +26,7 @@ class ClassWriter:
         heading: the comment of the `class` line, "" for none.
         doc: the lines of its docstring.
         taken: names that no local variable may have.
-        comment: the comment of a statement that makes a value.
+        comment: the comments that may follow a statement that makes a value.
         results: the name of the NamedTuple that is returned, "" for a bare map or tuple.
         nest: whether calls may be nested.
     """
@@ -38,7 +38,7 @@ class ClassWriter:
         heading: str,
         doc: Sequence[str],
         taken: frozenset[str],
-        comment: Callable[[Step, Value], str],
+        comment: Callable[[Step, Value], tuple[str, ...]],
         results: str = "",
         nest: bool = True,
     ) -> None:
@@ -67,7 +67,8 @@ class ClassWriter:
             return []
         if len(self._doc) == 1:
             return [f'    """{self._doc[0]}"""', ""]
-        return [f'    """{self._doc[0]}', "", *(f"    {line}".rstrip() for line in self._doc[1:]), '    """', ""]
+        rest = [f"    {line}".rstrip() for line in self._doc[1:]]
+        return [f'    """{self._doc[0]}', *rest, '    """', ""]
 
     def _pure(self) -> bool:
         """Whether the class is nothing but a sequence, whose forward nn.Sequential has already."""
@@ -100,7 +101,7 @@ class ClassWriter:
             entries = ", ".join(self._entries(root))
             return fitted(f"super().__init__({entries})", 8)
         if root.kind == "list":
-            return fitted(f"super().__init__([{', '.join(self._entries(root))}])", 8)
+            return fitted(f"super().__init__({self._listed(root)})", 8)
         lines: list[str] = []
         for slot in root.children.values():
             lines += self._assigned(slot)
@@ -112,14 +113,24 @@ class ClassWriter:
         stack = [slot]
         while stack:
             one = stack.pop()
-            lines += fitted(self._assignment(one), 8)
+            lines += self._assignment_lines(one)
+            if one.make is not None and one.make.frozen and not one.array:
+                lines.append(f"        {attribute(one)}.requires_grad_(False)")
             if not self._whole(one):
                 stack.extend(reversed(one.children.values()))
         return lines
 
+    def _assignment_lines(self, slot: Slot) -> list[str]:
+        text = self._assignment(slot)
+        if not slot.optional or len(text) + 8 <= WIDTH:
+            return fitted(text, 8)
+        made = fitted(self._plain(slot), 12)
+        choice = [f"            if {slot.optional}", "            else nn.Identity()"]
+        return [f"        {_reach(slot)} = (", *made, *choice, "        )"]
+
     def _assignment(self, slot: Slot) -> str:
         target = _reach(slot)
-        value = self._expression(slot) if self._whole(slot) else self._opening(slot)
+        value = self._expression(slot, alone=True) if self._whole(slot) else self._opening(slot)
         return f"{target[:-1]}, {value})" if target.endswith(")") else f"{target} = {value}"
 
     def _whole(self, slot: Slot) -> bool:
@@ -134,31 +145,38 @@ class ClassWriter:
 
     def _opening(self, slot: Slot) -> str:
         if slot.make is not None:
-            return construction(slot.make)
+            return construction(slot.make, alone=True)
         return "nn.ModuleDict()" if slot.kind == "dict" else "nn.Module()"
 
-    def _expression(self, slot: Slot) -> str:
-        text = self._plain(slot)
+    def _expression(self, slot: Slot, *, alone: bool = False) -> str:
+        """The expression that makes a slot; `alone` on a line, where the next one can freeze it."""
+        text = self._plain(slot, alone=alone)
         return f"{text} if {slot.optional} else nn.Identity()" if slot.optional else text
 
-    def _plain(self, slot: Slot) -> str:
+    def _plain(self, slot: Slot, *, alone: bool = False) -> str:
         if slot.make is not None:
-            return construction(slot.make)
+            return construction(slot.make, alone=alone)
         if slot.kind == "sequential":
             return f"nn.Sequential({', '.join(self._entries(slot))})"
         if slot.kind == "list":
-            return f"nn.ModuleList([{', '.join(self._entries(slot))}])"
+            return f"nn.ModuleList({self._listed(slot)})"
         pairs = (f'"{key}": {self._expression(child)}' for key, child in slot.children.items())
         return f"nn.ModuleDict({{{', '.join(pairs)}}})"
 
     def _entries(self, slot: Slot) -> list[str]:
         texts: list[str] = []
+        taken = {parameter.name for parameter in self._plan.parameters}
         for entry in slot.entries:
             if isinstance(entry, Slot):
                 texts.append(self._expression(entry))
             else:
-                texts += repeated(entry)
+                texts += repeated(entry, taken)
         return texts
+
+    def _listed(self, slot: Slot) -> str:
+        entries = self._entries(slot)
+        alone = len(entries) == 1 and entries[0].startswith("*(")
+        return f"[{entries[0][2:-1]}]" if alone else f"[{', '.join(entries)}]"
 
     # -- forward
 
@@ -170,7 +188,7 @@ class ClassWriter:
         head = fitted(f"def forward({arguments}) -> {kind}:", 4)
         value = ", ".join(forward.results)
         text = f"return {self._results}({value})" if self._results else f"return {value}"
-        back = fitted(text, 8, forward.comment)
+        back = fitted(text, 8, forward.comments)
         if len(forward.statements) <= MAX_STATEMENTS:
             return [*head, *_indented(forward.statements), *back]
         return [*head, *_in_parts(forward, back)]
@@ -193,8 +211,14 @@ def _reach(slot: Slot) -> str:
     return f'{around}.add_module("{slot.key}")'
 
 
-def construction(make: Construction, moving: str = "") -> str:
-    """The call that constructs a module or an array; `moving` is the text of the argument that moves."""
+def construction(make: Construction, moving: str = "", *, alone: bool = False) -> str:
+    """The call that constructs a module or an array.
+
+    Args:
+        make: what is constructed.
+        moving: the text of the argument that moves in a series.
+        alone: the next statement freezes the module, if it is frozen.
+    """
     texts: list[str] = []
     for i, bound in enumerate(make.args):
         written = moving if i == make.moving else bound.text
@@ -202,19 +226,16 @@ def construction(make: Construction, moving: str = "") -> str:
             texts.append(f"{bound.name}={written}" if bound.name else written)
     arguments = ", ".join(texts)
     if make.callee.name == "nn.Parameter":
-        arguments = f"torch.zeros({arguments})"
-    suffix = ".requires_grad_(False)" if make.frozen else ""
+        flag = ", requires_grad=False" if make.frozen else ""
+        return f"nn.Parameter(torch.zeros({arguments}){flag})"
+    suffix = ".requires_grad_(False)" if make.frozen and not alone else ""
     return f"{make.callee.name}({arguments}){suffix}"
 
 
-def repeated(make: Construction) -> list[str]:
+def repeated(make: Construction, taken: Set[str]) -> list[str]:
     """A construction as entries of a container: once, written out, or a comprehension."""
-    if make.series is not None:
-        variable = "i" if _is_range(make.series) else "n"
-        name = make.args[make.moving].name
-        if variable == "n" and name:
-            variable = name[0]
-        return [f"*({construction(make, variable)} for {variable} in {_series_text(make.series)})"]
+    if make.moving >= 0:
+        return [_moving(make, taken)]
     text = construction(make)
     if make.count is None or make.count.text == "1":
         return [text]
@@ -223,23 +244,20 @@ def repeated(make: Construction) -> list[str]:
     return [f"*({text} for _ in range({make.count.text}))"]
 
 
-def _is_range(series: Bound) -> bool:
-    values = series.value
-    assert isinstance(values, tuple)
-    steps = {b - a for a, b in zip(values, values[1:], strict=False)}  # type: ignore[operator]
-    return len(steps) == 1 and series.text == literal(values)
-
-
-def _series_text(series: Bound) -> str:
-    values = series.value
-    assert isinstance(values, tuple)
-    if not _is_range(series):
-        return str(series.text)
-    first, step, last = values[0], values[1] - values[0], values[-1]  # type: ignore[operator]
-    end = last + (1 if step > 0 else -1)  # type: ignore[operator]
-    if step == 1:
-        return f"range({end})" if first == 0 else f"range({first}, {end})"
-    return f"range({first}, {end}, {step})"
+def _moving(make: Construction, taken: Set[str]) -> str:
+    """A comprehension in which one argument differs from turn to turn."""
+    if make.series is not None:
+        word = make.args[make.moving].name[:1] or "n"
+        variable = next(name for name in (word, "n", "number", "value", "_value") if name not in taken)
+        return f"*({construction(make, variable)} for {variable} in {make.series.text})"
+    assert make.first is not None and make.step is not None and make.count is not None
+    variable = next(name for name in ("i", "k", "turn", "_turn") if name not in taken)
+    step = str(make.step.text)
+    factor = "" if step == "1" else f" * {step if step.isalnum() else f'({step})'}"
+    moved = f"{variable}{factor}"
+    if make.first.text != "0":
+        moved = f"{make.first.text} + {moved}"
+    return f"*({construction(make, moved)} for {variable} in range({make.count.text}))"
 
 
 def _indented(statements: Sequence[Statement]) -> list[str]:
@@ -250,7 +268,7 @@ def _indented(statements: Sequence[Statement]) -> list[str]:
             lines.append("        if self.training:")
         inside = statement.train
         margin = 12 if inside else 8
-        lines += fitted(statement.text, margin, statement.comment)
+        lines += fitted(statement.text, margin, statement.comments)
         lines += [f"{' ' * (margin + 4)}{text}" for text in statement.body]
     return lines
 
@@ -287,9 +305,10 @@ def _in_parts(forward: Forward, back: list[str]) -> list[str]:
     methods: list[str] = []
     for i, (takes, gives, part) in enumerate(plans, 1):
         calls += fitted(f"{', '.join(gives)} = self._part{i}({', '.join(takes)})", 8)
-        kinds = ["Tensor | None" if name in forward.optional else "Tensor" for name in gives]
+        kinds = [forward.kinds.get(name, "Tensor") for name in gives]
         kind = kinds[0] if len(gives) == 1 else f"tuple[{', '.join(kinds)}]"
-        arguments = ", ".join(["self", *(f"{name}: Tensor" for name in takes)])
+        typed = (f"{name}: {forward.kinds.get(name, 'Tensor')}" for name in takes)
+        arguments = ", ".join(["self", *typed])
         methods += ["", *fitted(f"def _part{i}({arguments}) -> {kind}:", 4), *_indented(part)]
         methods += fitted(f"return {', '.join(gives)}", 8)
     return [*calls, *back, *methods]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 from compiler.to_torch.body import Body, Bound, Construction, Slot, Step
-from compiler.to_torch.expressions import same
+from compiler.to_torch.expressions import difference, same
 from compiler.to_torch.names import CONTAINER_ATTRIBUTES, is_identifier
 from segdsl.ir import Value
+from segdsl.source import NOWHERE
 
 MAX_NESTED = 6
 """Containers nested deeper are built by statements, as are those with more than `MAX_ENTRIES`."""
@@ -41,7 +45,7 @@ class _Container:
         chain = self._chain()
         if chain is not None and len(self._slot.children) <= MAX_ENTRIES:
             self._become_sequence(chain)
-        elif not self._become_fan():
+        elif not self._become_growth() and not self._become_fan():
             self._slot.kind = self._plain_kind()
 
     def shape_root(self) -> None:
@@ -202,6 +206,80 @@ class _Container:
         self._replace([*branches, join], merged)
         return True
 
+    # -- growing lists
+
+    def _become_growth(self) -> bool:
+        """DenseNet's chain: each child reads all maps so far and adds one to them."""
+        if not self._numbered() or len(self._slot.children) < 2:
+            return False
+        calls = list(self._calls().values())
+        if any(len(c) != 1 or not c[0].chained or c[0].slot is None or c[0].slot.children for c in calls):
+            return False
+        steps = [c[0] for c in calls]
+        made = [step.writes[0] for step in steps]
+        joins = [self._made_by.get(step.reads[0]) for step in steps]
+        second = joins[1]
+        if second is None or second.call != _CONCAT or not second.reads or second.reads[-1] != made[0]:
+            return False
+        base = second.reads[:-1]
+        used: list[Step] = []
+        for k, (step, join) in enumerate(zip(steps, joins, strict=True)):
+            if join is not None and self._joins(join, [*base, *made[:k]], second):
+                used += [join, step]
+            elif k == 0 and base == step.reads:
+                used.append(step)
+            else:
+                return False
+        finals = self._finals(made, used, [*base, *made], second)
+        if finals is None or not self._adjacent(used):
+            return False
+        self._grow(base, made, used, finals)
+        return True
+
+    def _joins(self, join: Step, wanted: list[Value], pattern: Step) -> bool:
+        alike = join.call == _CONCAT and join.reads == wanted and self._uses[join.writes[0]] == 1
+        return alike and _same_numbers(join, pattern)
+
+    def _finals(
+        self, made: list[Value], used: list[Step], everything: list[Value], pattern: Step
+    ) -> list[tuple[Step, int]] | None:
+        """The concats of what was made, each with how many of the list's first maps it leaves out."""
+        if any(value in made for _, value in self._body.outputs):
+            return None
+        finals: list[tuple[Step, int]] = []
+        inside = {id(step) for step in used}
+        for step in self._body.steps:
+            if id(step) in inside or not set(made) & set(step.reads):
+                continue
+            skipped = len(everything) - len(step.reads)
+            tail = skipped >= 0 and step.reads == everything[skipped:] and set(made) <= set(step.reads)
+            if step.call != _CONCAT or not tail or not _same_numbers(step, pattern):
+                return None
+            finals.append((step, skipped))
+        return finals
+
+    def _grow(
+        self, base: list[Value], made: list[Value], used: list[Step], finals: list[tuple[Step, int]]
+    ) -> None:
+        self._slot.kind = "list"
+        self._slot.entries = runs([self._part(step) for step in used if step.slot is not None])
+        maps = Value(f"{made[0].node}, and the maps after it")
+        join = next(step for step in used if step.slot is None)
+        merged = Step(
+            "{self}({*}{args})",
+            join.args,
+            list(base),
+            [maps],
+            slot=self._slot,
+            grows=True,
+            random=any(step.random for step in used),
+            span=join.span,
+        )
+        self._replace(used, merged)
+        for step, skipped in finals:
+            step.call = f"torch.cat({{0}}[{skipped}:]{{args}})" if skipped else "torch.cat({0}{args})"
+            step.reads = [maps]
+
     @staticmethod
     def _part(branch: Step) -> Construction | Slot:
         slot = branch.slot
@@ -223,24 +301,33 @@ class _Container:
         return "dict"
 
 
+def _same_numbers(left: Step, right: Step) -> bool:
+    return [(b.name, b.value) for b in left.args] == [(b.name, b.value) for b in right.args]
+
+
 def _whole(slot: Slot) -> Construction | Slot:
     return slot.make if slot.make is not None and not slot.children else slot
 
 
 def runs(parts: list[Construction | Slot]) -> list[Construction | Slot]:
-    """Equal neighbours as one construction with a count; neighbours that differ in one number as a series."""
+    """Turns of a loop as one construction: equal ones with a count, others with one number that moves."""
     merged: list[Construction | Slot] = []
     for part in parts:
         last = merged[-1] if merged else None
         if isinstance(part, Construction) and isinstance(last, Construction) and _equal(last, part):
             assert last.count is not None
-            last.count = Bound(int(str(last.count.value)) + 1, hint="count")
+            last.count = Bound(_times(last) + 1, guess=part.turns, hint="count")
         elif isinstance(part, Construction):
-            copy = Construction(part.callee, part.args, part.frozen, Bound(1, hint="count"))
-            merged.append(copy)
+            count = Bound(1, guess=part.turns, hint="count")
+            merged.append(replace(part, count=count))
         else:
             merged.append(part)
     return _series(merged)
+
+
+def _times(part: Construction) -> int:
+    assert part.count is not None and isinstance(part.count.value, int)
+    return part.count.value
 
 
 def _equal(left: Construction, right: Construction) -> bool:
@@ -253,6 +340,7 @@ def _alike(left: Construction, right: Construction) -> bool:
     return (
         left.callee.name == right.callee.name
         and left.frozen == right.frozen
+        and left.origin == right.origin
         and [(a.name, a.default) for a in left.args] == [(b.name, b.default) for b in right.args]
     )
 
@@ -262,13 +350,8 @@ def _series(parts: list[Construction | Slot]) -> list[Construction | Slot]:
     i = 0
     while i < len(parts):
         group, place = _longest_series(parts, i)
-        if len(group) >= 3:
-            first = group[0]
-            values = tuple(member.args[place].value for member in group)
-            hint = first.args[place].name or first.args[place].hint
-            series = Bound(values, hint=f"{hint}s")
-            args = list(first.args)
-            result.append(Construction(first.callee, args, first.frozen, None, series, place))
+        if len(group) >= (3 if group and group[0].origin == NOWHERE else 2):
+            result.append(_moving(group, place))
             i += len(group)
         else:
             result.append(parts[i])
@@ -276,29 +359,35 @@ def _series(parts: list[Construction | Slot]) -> list[Construction | Slot]:
     return result
 
 
+def _moving(group: list[Construction], place: int) -> Construction:
+    """Constructions that differ in one number as a series, in even steps or by a list."""
+    bounds = [member.args[place] for member in group]
+    values = [bound.value for bound in bounds]
+    numbers = [value for value in values if isinstance(value, int)]
+    word = bounds[0].name or bounds[0].hint
+    steps = {b - a for a, b in itertools.pairwise(numbers)}
+    if len(steps) > 1:
+        series = Bound(tuple(values), hint=f"{word}s")
+        return replace(group[0], count=None, series=series, moving=place)
+    step = Bound(steps.pop(), guess=difference(bounds[0].guess, bounds[1].guess), hint=f"{word}_step")
+    count = Bound(len(group), guess=group[0].turns, hint="count")
+    first = Bound(values[0], guess=bounds[0].guess, hint=word)
+    return replace(group[0], count=count, first=first, step=step, moving=place)
+
+
 def _longest_series(parts: list[Construction | Slot], start: int) -> tuple[list[Construction], int]:
     """The longest run from `start` of single constructions that differ in the same one argument."""
     first = parts[start]
-    if not isinstance(first, Construction) or not _once(first):
+    if not isinstance(first, Construction) or _times(first) != 1:
         return [], -1
     group, place = [first], -1
     for part in parts[start + 1 :]:
-        if not isinstance(part, Construction) or not _once(part) or not _alike(first, part):
+        if not isinstance(part, Construction) or _times(part) != 1 or not _alike(first, part):
             break
         pairs = list(zip(first.args, part.args, strict=True))
         moved = [i for i, (a, b) in enumerate(pairs) if not same(a.value, b.value)]
-        numbers = len(moved) == 1 and isinstance(part.args[moved[0]].value, int)
-        if not numbers or place not in (-1, moved[0]) or isinstance(part.args[moved[0]].value, bool):
+        if len(moved) != 1 or place not in (-1, moved[0]) or type(part.args[moved[0]].value) is not int:
             break
         place = moved[0]
         group.append(part)
     return group, place
-
-
-def _once(part: Construction) -> bool:
-    return part.count is not None and part.count.value == 1
-
-
-def read_values(step: Step) -> list[Value]:
-    """What a step reads, in order."""
-    return list(step.reads)

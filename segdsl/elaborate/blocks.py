@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from segdsl import syntax
 from segdsl.diagnostics import SegError
-from segdsl.elaborate.conditions import check_constraints
 from segdsl.elaborate.complaints import never_bound
+from segdsl.elaborate.conditions import check_constraints
 from segdsl.elaborate.declared import conform, hint_of, is_map_list, parameter_hint
 from segdsl.elaborate.dims import bind_bare, claim_shape
 from segdsl.elaborate.frame import Binding, Failed, Frame, Names, join
@@ -19,10 +19,7 @@ from segdsl.elaborate.state import Invocation, State, refuse
 from segdsl.elaborate.values import (
     Anything,
     BlockRef,
-    BuiltinRef,
-    LayerRef,
     Map,
-    OperatorRef,
     Record,
     Unknown,
     as_const,
@@ -49,6 +46,7 @@ def instantiate(state: State, ref: BlockRef, call: Invocation) -> Anything:
         )
     except SegError as error:
         raise SegError(*(at_user(d, call.frame.scope) for d in error.diagnostics)) from error
+    _check_depth(state, call)
     label = _label(call, path)
     frame = Frame(
         ref.module,
@@ -78,6 +76,14 @@ def instantiate(state: State, ref: BlockRef, call: Invocation) -> Anything:
     if len(results) == 1:
         return next(iter(results.values()))
     return Record(block.name.name, results)
+
+
+def _check_depth(state: State, call: Invocation) -> None:
+    """Refuse instances inside instances without end, as a block that is its own argument makes them."""
+    depth = sum(isinstance(step, Instance) for step in call.frame.scope)
+    if depth >= state.limits.block_depth:
+        message = f"blocks stand inside one another more than {state.limits.block_depth} levels deep"
+        refuse(call.frame, "E0021", message, call.callee_span)
 
 
 def _label(call: Invocation, path: str) -> str:

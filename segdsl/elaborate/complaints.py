@@ -23,6 +23,10 @@ FACTS = frozenset({"params", "macs", "shape", "stride"})
 """What a `check` can ask of the graph, beside everything that is known while elaborating."""
 
 
+LATER_FACTS = frozenset({"rf"})
+"""Facts that the language has and this version cannot tell yet."""
+
+
 def operator_names() -> set[str]:
     """The operators that a program may name."""
     return {name for name, cls in OPS.items() if not cls.internal}
@@ -78,7 +82,9 @@ def unknown_callable(
             helps=text_helps("write the part that both need as a `block`, and call that"),
         )
     notes: tuple[str, ...] = ()
-    if bound:
+    if name in LATER_FACTS:
+        notes = (f"a `check` can ask for {', '.join(sorted(FACTS))} in this version of segdsl",)
+    elif bound:
         notes = (f"`{name}` is bound here, but it is {bound}",)
     elif name in INITIALISERS:
         notes = ('it is an initialiser: they stand behind `init=`, `bias_init=` or `init "…" =`',)
@@ -132,7 +138,9 @@ def rebound(name: str, first: Span, span: Span, *, variable: bool = False) -> Di
     """E1005: the name is bound already, and may not change."""
     label = Label(first, "first bound here")
     message = f"`{name}` is already bound on line {first.line}"
-    helps = text_helps(f"take a new name, or declare `var {name}` there")
+    helps = text_helps("take a new name")
+    if first.source.line(first.line).lstrip().startswith(f"{name} ="):
+        helps = text_helps(f"take a new name, or declare `var {name}` there")
     if variable:
         helps = text_helps(f"write `{name} = …` to change it; `var` stands where it begins")
     return Diagnostic("E1005", message, span, labels=(label,), helps=helps)

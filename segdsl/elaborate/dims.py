@@ -154,6 +154,8 @@ def size_of(state: State, frame: Frame, dim: syntax.Expr) -> Size | Ratio:
         SegError: it is no size.
     """
     value = state.evaluate(state, frame, dim)
+    if isinstance(value, float) and not isinstance(dim, syntax.Number):
+        value = _exact(frame, value, dim)
     size = as_size(value)
     if size is None:
         refuse(
@@ -163,6 +165,14 @@ def size_of(state: State, frame: Frame, dim: syntax.Expr) -> Size | Ratio:
             dim.span,
         )
     return size
+
+
+def _exact(frame: Frame, value: float, dim: syntax.Expr) -> int:
+    """`C/2` in a shape: known numbers must divide exactly."""
+    if value != int(value):
+        message = f"`{dim.span.text}` is {value:g}: sizes divide exactly in a shape"
+        refuse(frame, "E3012", message, dim.span, helps=("write `//` to round down",))
+    return int(value)
 
 
 def _claim_size(

@@ -8,8 +8,11 @@ from segdsl import syntax
 from segdsl.elaborate.arithmetic import combine, compare_values, negate
 from segdsl.elaborate.bindings import bind
 from segdsl.elaborate.calls import Target, call
+from segdsl.elaborate.declared import conform, hint_of
 from segdsl.elaborate.frame import FAILED, Failed, Frame
+from segdsl.elaborate.heads import refuse_type
 from segdsl.elaborate.lookup import callee, find_callable, no_value
+from segdsl.elaborate.operators import argument
 from segdsl.elaborate.paths import statement_binding
 from segdsl.elaborate.state import State, refuse
 from segdsl.elaborate.values import Anything, Map, Quantity, Ratio, Record, Unknown, describe
@@ -37,6 +40,10 @@ def evaluate(state: State, frame: Frame, expr: syntax.Expr, label: str = "") -> 
             message = f"this program takes more than {state.limits.steps:,} compile-time steps"
             refuse(frame, "E4006", message, expr.span)
         return _evaluate(state, frame, expr, label)
+    except RecursionError:
+        # Instances inside instances use up Python's stack before they reach their own limit. Where there
+        # is no room for the refusal either, it fails again one level further out, until there is.
+        refuse(frame, "E0021", "this is nested too deep", expr.span)
     finally:
         state.depth -= 1
 
@@ -99,11 +106,20 @@ def constant(state: State, const: syntax.Const, module: Module) -> Anything:
     key = (module, const.name.name)
     if key not in state.consts:
         state.consts[key] = FAILED
-        state.consts[key] = evaluate(state, Frame(module), const.value)
+        state.consts[key] = _constant(state, Frame(module), const)
     value = state.consts[key]
     if isinstance(value, Failed):
         raise Unknown
     return value
+
+
+def _constant(state: State, frame: Frame, const: syntax.Const) -> Anything:
+    if const.type is None:
+        return evaluate(state, frame, const.value)
+    refuse_type(frame, const.type)
+    hint = hint_of(const.type)
+    value = argument(state, frame, const.value, hint)
+    return conform(frame, const.name.name, const.type, hint, value, const.value.span)
 
 
 def _number(frame: Frame, value: float, unit: str) -> Anything:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from segdsl import syntax
-from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, Label, text_helps
+from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, Label, SegError, text_helps
 from segdsl.elaborate.complaints import BUILTINS, operator_names
 from segdsl.elaborate.declared import PLAIN, choice_words
 from segdsl.elaborate.dims import DTYPES
+from segdsl.elaborate.frame import Frame
 from segdsl.elaborate.signature import is_port
+from segdsl.infer import at_user
 from segdsl.source import Span
 from segdsl.spelling import nearest
 
@@ -61,10 +63,16 @@ def _block_ports(block: syntax.Block) -> Iterator[Diagnostic]:
             yield Diagnostic("E2003", message, param.default.span, helps=_list_help(param.type))
     for port in block.outputs:
         if port.type is not None:
-            yield from check_type(port.type)
-            if not is_port(port.type):
-                message = f"the output `{port.name.name}` is a map, not `{port.type.span.text}`"
-                yield Diagnostic("E2003", message, port.type.span)
+            yield from map_type(port.type)
+
+
+def map_type(declared: syntax.Type) -> Iterator[Diagnostic]:
+    """What is wrong with the type of an output, which is a map."""
+    wrong = list(check_type(declared))
+    yield from wrong
+    if not wrong and not is_port(declared):
+        message = f"an output is a map, and `{declared.span.text}` is none"
+        yield Diagnostic("E2003", message, declared.span)
 
 
 def _list_help(declared: syntax.Type) -> tuple[Help, ...]:
@@ -107,6 +115,17 @@ def check_type(declared: syntax.Type) -> Iterator[Diagnostic]:
             words = ", ".join(f"`[[{name}]]`" for name in PLAIN)
             message = f"`{declared.span.text}` is no type; lists of lists are {words}"
             yield Diagnostic("E1001", message, declared.span)
+
+
+def refuse_type(frame: Frame, declared: syntax.Type) -> None:
+    """Stop at a type that does not exist.
+
+    Raises:
+        SegError: the findings of `check_type`.
+    """
+    found = [at_user(d, frame.scope) for d in check_type(declared)]
+    if found:
+        raise SegError(*found)
 
 
 def _named(declared: syntax.NamedType) -> Iterator[Diagnostic]:

@@ -38,14 +38,14 @@ def initialiser_problem(expr: syntax.Expr) -> Diagnostic | None:
     return None
 
 
-def ambiguous_choice(word: str, span: Span) -> Diagnostic:
-    """E2014: a bare word is a choice of the argument and a name in scope."""
+def ambiguous_choice(word: str, span: Span, *, initialiser: bool = False) -> Diagnostic:
+    """E2014: a bare word is a choice of the argument (or an initialiser) and a name in scope."""
     message = f"`{word}` is a choice here, but also a name in scope"
     edit = Edit(span, f'"{word}"')
     helps: tuple[Help, ...] = (
         Help(f'write "{word}" for the choice', (edit,), Applicability.LIKELY),
     )
-    if word in INITIALISERS:
+    if initialiser:
         message = f"`{word}` is an initialiser here, but also a name in scope"
         helps = text_helps(f"give the other `{word}` another name")
     return Diagnostic("E2014", message, span, helps=helps)

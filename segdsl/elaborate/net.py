@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
 
 from segdsl import syntax
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
@@ -13,7 +12,7 @@ from segdsl.elaborate.builder import Builder, Need
 from segdsl.elaborate.conditions import check_constraints
 from segdsl.elaborate.convert import Mismatch, convert
 from segdsl.elaborate.declared import conform, parameter_hint
-from segdsl.elaborate.expressions import evaluate
+from segdsl.elaborate.expressions import constant, evaluate
 from segdsl.elaborate.frame import Binding, Frame, Statement
 from segdsl.elaborate.operators import argument
 from segdsl.elaborate.state import Claim, Override, Pending, State
@@ -70,6 +69,7 @@ def elaborate(
     frame = Frame(module)
     _check_settings(state, net, settings)
     try:
+        _constants(state, module)
         _parameters(state, frame, net, settings)
         check_constraints(state, frame, net.where, net.name.span)
         run_body(state, frame, net.body)
@@ -78,7 +78,8 @@ def elaborate(
         state.report(error)
     except Unknown:
         pass
-    _check_outputs(state, net)
+    if not module.lost:  # an output may be among what was left out for its mistakes
+        _check_outputs(state, net)
     changed = bool(settings)
     own = [p for p in state.checks if not p.frame.scope]
     checks = [p for p in state.checks if p.frame.scope or not changed]
@@ -92,6 +93,18 @@ def elaborate(
         tuple(state.diagnostics),
         state,
     )
+
+
+def _constants(state: State, module: Module) -> None:
+    """Compute every constant of the file, used or not: a wrong one is an error."""
+    for item in module.tree.items:
+        if isinstance(item, syntax.Const):
+            try:
+                constant(state, item, module)
+            except SegError as error:
+                state.report(error)
+            except Unknown:
+                continue
 
 
 def _check_outputs(state: State, net: syntax.Net) -> None:

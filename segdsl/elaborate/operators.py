@@ -179,7 +179,7 @@ def initialiser(state: State, frame: Frame, expr: syntax.Expr) -> Initialiser | 
     assert isinstance(name, syntax.Name)
     problem = initialiser_problem(expr)
     if frame.names.find(name.name) is not None:
-        problem = ambiguous_choice(name.name, name.span)
+        problem = ambiguous_choice(name.name, name.span, initialiser=True)
     if problem is not None:
         raise SegError(at_user(problem, frame.scope))
     args = expr.args if isinstance(expr, syntax.Call) else ()

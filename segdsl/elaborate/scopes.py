@@ -79,10 +79,7 @@ class Scope:
 
     def bound_later(self, name: str) -> Span | None:
         """Where a statement that has not ended yet binds the name; asked only of unbound names."""
-        spans = (s.later[name] for s in self.chain() if name in s.later)
-        return next(
-            (span for span in spans if span.start > place.start or span.line == place.line), None
-        )
+        return next((s.later[name] for s in self.chain() if name in s.later), None)
 
     def ended(self, name: str) -> Gone | None:
         """The ended branch or loop that bound the name."""

@@ -9,14 +9,27 @@ from segdsl.diagnostics import Diagnostic, SegError
 from segdsl.elaborate.arithmetic import node_label
 from segdsl.elaborate.bindings import bind, remember_stage
 from segdsl.elaborate.conditions import size_conditions
+from segdsl.elaborate.declared import conform, hint_of
 from segdsl.elaborate.dims import DTYPES, claim_shape
 from segdsl.elaborate.expressions import evaluate, split_call, truth, turns, unpack
 from segdsl.elaborate.frame import FAILED, Binding, Dim, Failed, Frame, Statement, join
+from segdsl.elaborate.heads import refuse_type
 from segdsl.elaborate.lookup import callee
-from segdsl.elaborate.operators import initialiser
+from segdsl.elaborate.operators import argument, initialiser
 from segdsl.elaborate.paths import callee_counts, default_path, written_path
+from segdsl.elaborate.signature import arrange, block_signature, operator_signature
 from segdsl.elaborate.state import Override, Pending, State, refuse
-from segdsl.elaborate.values import Anything, LayerRef, Map, Unknown, callee_name, describe
+from segdsl.elaborate.values import (
+    Anything,
+    BlockRef,
+    Callee,
+    LayerRef,
+    Map,
+    OperatorRef,
+    Unknown,
+    callee_name,
+    describe,
+)
 from segdsl.infer import at_user
 from segdsl.ir import Instance
 from segdsl.ops.base import RuleError
@@ -166,14 +179,18 @@ def _bind(
 
 
 def _run_bind(state: State, frame: Frame, statement: syntax.Bind) -> None:
-    value = evaluate(state, frame, statement.value, statement.names[0].name)
-    pairs = unpack(frame, statement.names, value)
-    for name, part in pairs:
-        if isinstance(statement.type, syntax.ShapeType):
-            if not isinstance(part, Map):
-                message = f"`{name.name}` is declared as a map, but is {describe(part)}"
-                refuse(frame, "E2003", message, statement.type.span)
-            claim_shape(state, frame, statement.type, part, f"`{name.name}`", port=False)
+    declared, span = statement.type, statement.value.span
+    hint = None if declared is None else hint_of(declared)
+    if hint is None:
+        value = evaluate(state, frame, statement.value, statement.names[0].name)
+    else:
+        value = argument(state, frame, statement.value, hint)
+    for name, part in unpack(frame, statement.names, value):
+        if declared is not None:
+            refuse_type(frame, declared)
+            part = conform(frame, name.name, declared, hint, part, span)
+        if isinstance(declared, syntax.ShapeType) and isinstance(part, Map):
+            claim_shape(state, frame, declared, part, f"`{name.name}`", port=False)
         _bind(state, frame, name, part)
 
 
@@ -352,11 +369,32 @@ def _run_layer(state: State, frame: Frame, statement: syntax.Layer) -> None:
     inner, args = split_call(expr.value if isinstance(expr, syntax.At) else expr)
     target = callee(state, frame, inner, evaluate)
     if isinstance(target, LayerRef):
-        refuse(frame, "E2015", f"`{target.name}` is a layer already", expr.span)
+        refuse(frame, "E2015", f"`{inner.span.text}` is a layer already", inner.span)
+    check_arguments(frame, target, args, inner.span)
     name = callee_name(target)
     full = default_path(frame, name) if path is None else written_path(state, frame, path)
     layer = LayerRef(statement.name.name, target, args, full, frame, statement.span)
     _bind(state, frame, statement.name, layer)
+
+
+def check_arguments(
+    frame: Frame, target: Callee, args: tuple[syntax.Arg, ...], span: Span
+) -> None:
+    """Match the arguments of a layer where it is declared, not first where it is used.
+
+    Raises:
+        SegError: they do not fit what is called.
+    """
+    sig = None
+    if isinstance(target, OperatorRef):
+        sig = operator_signature(target.cls)
+    elif isinstance(target, BlockRef):
+        sig = block_signature(target.block)
+    if sig is not None:
+        try:
+            arrange(sig, args, True, span)
+        except SegError as error:
+            raise SegError(*(at_user(d, frame.scope) for d in error.diagnostics)) from error
 
 
 def _run_init(state: State, frame: Frame, statement: syntax.Init) -> None:

@@ -8,6 +8,7 @@ from segdsl.elaborate.complaints import bound_in_branch, bound_in_loop, never_bo
 from segdsl.elaborate.convert import NOT_LITERAL, literal
 from segdsl.elaborate.declared import parameter_hint
 from segdsl.elaborate.dims import names_in
+from segdsl.elaborate.heads import check_type, map_type
 from segdsl.elaborate.initialisers import is_initialiser, no_initialiser
 from segdsl.elaborate.scopes import Meaning, Scope, Vague, names_of
 from segdsl.elaborate.signature import is_port
@@ -174,8 +175,9 @@ def _statement(survey: Survey, statement: syntax.Stmt) -> None:
 
 def _bind(survey: Survey, statement: syntax.Bind) -> None:
     declared = statement.type
-    plain = declared is not None and not is_port(declared)
-    if plain:
+    if declared is not None:
+        survey.report(*check_type(declared))
+    if declared is not None and not is_port(declared):
         hint = parameter_hint(syntax.Param(statement.names[0], declared, None, statement.span))
         check_argument(survey, statement.names[0].name, statement.value, hint)
     else:
@@ -250,6 +252,8 @@ def _output(survey: Survey, statement: syntax.Output) -> None:
     _claimed_sizes(survey, statement.type)
     if statement.value is not None:
         survey.bind(statement.name)
+    if statement.type is not None:
+        survey.report(*map_type(statement.type))
 
 
 def _weight(survey: Survey, statement: syntax.WeightStmt) -> None:

@@ -323,7 +323,7 @@ def check_initialiser(survey: Survey, expr: syntax.Expr) -> None:
     assert isinstance(name, syntax.Name)
     problem = initialiser_problem(expr)
     if survey.scope.find(name.name) is not None:
-        survey.report(ambiguous_choice(name.name, name.span))
+        survey.report(ambiguous_choice(name.name, name.span, initialiser=True))
     elif problem is not None:
         survey.report(problem)
     for arg in expr.args if isinstance(expr, syntax.Call) else ():

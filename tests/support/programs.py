@@ -41,6 +41,8 @@ def usable(program: Program) -> bool:
     """Whether sizes are the only thing that may be wrong, and some small size is right."""
     if program.graph is None or any(d.code not in {"E3004", "E3006"} for d in program.diagnostics):
         return False
+    if not program.graph.outputs:  # a statement was refused outright
+        return False
     smallest = [known.minimum for name, known in program.accepted.items() if name != "N"]
     return len(smallest) == 2 and all(n is not None and n <= 64 for n in smallest)
 
