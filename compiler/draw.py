@@ -128,7 +128,9 @@ class _Canvas:
     def at(self, *points: Point) -> list[Point]:
         return [(x * self.scale, y * self.scale) for x, y in points]
 
-    def text(self, x: float, y: float, text: str, size: float, colour: Colour, anchor: str = "mm") -> None:
+    def text(
+        self, x: float, y: float, text: str, size: float, colour: Colour, anchor: str = "mm"
+    ) -> None:
         font = ImageFont.load_default(size * self.scale)
         self.pen.text(self.at((x, y))[0], text, fill=colour, font=font, anchor=anchor)
 
@@ -196,7 +198,10 @@ class _Canvas:
         dx, dy = (x1 - x0) / length, (y1 - y0) / length
         tip, half = 6.0, 3.0
         base = (x1 - tip * dx, y1 - tip * dy)
-        wings = [(base[0] - half * dy, base[1] + half * dx), (base[0] + half * dy, base[1] - half * dx)]
+        wings = [
+            (base[0] - half * dy, base[1] + half * dx),
+            (base[0] + half * dy, base[1] - half * dx),
+        ]
         self.pen.polygon(self.at((x1, y1), *wings), fill=colour)
 
 

@@ -5,42 +5,63 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it, then a rename.
+    """Write a file whole or not at all; text is written as UTF-8, its line ends as they are.
 
-    Text is written as UTF-8, its line ends as they are. An existing file keeps its permissions; a
-    symbolic link is followed: the link stays, its target changes.
+    Raises:
+        SegError: E0106, the path cannot be written; nothing is left behind.
+    """
+    with replacing(path) as file:
+        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[IO[bytes]]:
+    """A file to write that replaces `path` when the block ends well, and is gone otherwise.
+
+    The temporary file lies in the same folder, is flushed to the disk and then renamed: a reader
+    sees the old file or the new one. An existing file keeps its permissions; a symbolic link is
+    followed: the link stays, its target changes.
 
     Raises:
         SegError: E0106, the path cannot be written; nothing is left behind.
     """
     target = Path(os.path.realpath(path))
     check_writable(path)
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    temporary = ""
     try:
-        _replace(target, data)
-    except OSError as error:
-        raise SegError(_refused(path, error.strerror or str(error))) from error
-
-
-def _replace(target: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
-    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:64]}.")
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, _mode(target))
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
+        os.chmod(temporary, _mode(target))
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise SegError(_refused(path, error.strerror or str(error))) from error
+    finally:
+        if temporary and os.path.lexists(temporary):
+            os.unlink(temporary)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name itself survive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _mode(target: Path) -> int:

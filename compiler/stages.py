@@ -152,7 +152,8 @@ class _Folding:
         if group.instances or any(isinstance(op, Input) for op in ops):
             return False
         weightless = all(self.graph[name].path is None for name in group.nodes)
-        if weightless or isinstance(self.graph[reader.nodes[-1]].op, Output):
+        bare = len(reader.nodes) == 1 and isinstance(self.graph[reader.nodes[0]].op, Output)
+        if weightless or bare:
             return True
         return not reader.instances and self.result(group).shape == self.result(reader).shape
 
@@ -234,7 +235,9 @@ def _common(paths: Sequence[str]) -> str:
 
 def _names(paths: list[str]) -> list[str]:
     """Each path as short as it is unique: the first levels, then only the last of these."""
-    heads = [_head(path, [p for j, p in enumerate(paths) if j != i]) for i, path in enumerate(paths)]
+    heads = [
+        _head(path, [p for j, p in enumerate(paths) if j != i]) for i, path in enumerate(paths)
+    ]
     tails = [head.rsplit(".", 1)[-1] for head in heads]
     return [
         tail if not tail.isdigit() and tails.count(tail) == 1 else head

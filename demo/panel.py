@@ -36,7 +36,12 @@ class Facts:
 
 
 def panel(
-    graph: Graph, sizes: Mapping[str, int], picture: Pixels, wanted: Pixels, found: Pixels, facts: Facts
+    graph: Graph,
+    sizes: Mapping[str, int],
+    picture: Pixels,
+    wanted: Pixels,
+    found: Pixels,
+    facts: Facts,
 ) -> Image.Image:
     """The page, 1600 pixels wide.
 
@@ -67,7 +72,7 @@ def panel(
         x = left + across * facts.middle // picture.shape[1]
         pen.dashes(x, top, top + down)
     _halves(pen, facts, across, top + down, picture.shape[1])
-    page.paste(drawn, (0, foot))
+    page.paste(drawn, (MARGIN // 2, foot))
     _figures(pen, facts, foot + drawn.height)
     return page
 
@@ -100,7 +105,11 @@ def _network(graph: Graph, sizes: Mapping[str, int], colour: Pixels, found: Pixe
     ends = (graph.inputs[0], graph[graph.outputs[0]].label)
     shown = (Image.fromarray(colour), Image.fromarray(_in_colour(found)))
     return network(
-        graph, sizes, width=WIDTH, height=560, thumbnails=dict(zip(ends, shown, strict=True))
+        graph,
+        sizes,
+        width=WIDTH - MARGIN,
+        height=560,
+        thumbnails=dict(zip(ends, shown, strict=True)),
     )
 
 

@@ -32,6 +32,7 @@ from demo.panel import Facts, panel
 from demo.training import Plan, train
 from segdsl.analysis.params import count, params
 from segdsl.ir import Graph
+from segdsl.program import examine
 
 SPEC = Path("specs/unet.seg")
 SETTINGS = {"channels": 1, "classes": 2, "width": 12, "depth": 4, "form": "same"}
@@ -49,7 +50,9 @@ def demo(console: Console, out: Path, plan: Plan) -> float:
     Image.fromarray(picture).save(out / "coins.png")
 
     sets = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
-    _command(console, ["compile", str(SPEC), "--target", "torch", *sets, "-o", str(out / "unet.py")])
+    _command(
+        console, ["compile", str(SPEC), "--target", "torch", *sets, "-o", str(out / "unet.py")]
+    )
     module = compiler.to_torch(graph)
     seconds = _trained(console, module, picture[:, :MIDDLE], wanted[:, :MIDDLE], plan)
     _save(module, out / "unet.safetensors")
@@ -60,8 +63,9 @@ def demo(console: Console, out: Path, plan: Plan) -> float:
         "-o", files["mask"], "--overlay", files["overlay"],
     ])  # fmt: skip
     found = np.asarray(Image.open(files["mask"]))
-    facts = _facts(graph, score, mean_iou(found, wanted), seconds)
-    page = panel(graph, {"H": 304, "W": 384}, picture, wanted, found, facts)
+    sizes = _padded(picture.shape)
+    facts = _facts(graph, score, mean_iou(found, wanted), seconds, picture.shape)
+    page = panel(graph, sizes, picture, wanted, found, facts)
     page.save(files["panel"], optimize=True)
     _told(console, score, seconds, graph, out)
     return score
@@ -117,7 +121,17 @@ def _measured(
     return mean_iou(found.classes, wanted)
 
 
-def _facts(graph: Graph, score: float, whole: float, seconds: float) -> Facts:
+def _padded(size: tuple[int, ...]) -> dict[str, int]:
+    """What the network is given for a picture of this size, to draw it with its shapes."""
+    accepted = examine(SPEC, settings=SETTINGS).accepted
+    sides = {name: accepted[name].at_least(side) for name, side in zip("HW", size, strict=True)}
+    return {name: side for name, side in sides.items() if side is not None}
+
+
+def _facts(
+    graph: Graph, score: float, whole: float, seconds: float, size: tuple[int, ...]
+) -> Facts:
+    padded = _padded(size)
     settings = "  ".join(f"{name}={value}" for name, value in SETTINGS.items())
     return Facts(
         title=f"{graph.name}, compiled from {SPEC.as_posix()} and run on a photograph",
@@ -126,7 +140,10 @@ def _facts(graph: Graph, score: float, whole: float, seconds: float) -> Facts:
             (f"{score:.3f}", "mean IoU on the half that training never saw"),
             (f"{whole:.3f}", "mean IoU on the whole picture"),
             (f"{count(params(graph)):,}", "parameters"),
-            ("303 x 384", "is no multiple of 16: padded to 304 x 384, cropped back"),
+            (
+                f"{size[0]} x {size[1]}",
+                f"is no multiple of 16: padded to {padded['H']} x {padded['W']}, cropped back",
+            ),
         ),
         headings=(
             "Photograph (scikit-image `coins`)",
@@ -138,9 +155,7 @@ def _facts(graph: Graph, score: float, whole: float, seconds: float) -> Facts:
     )
 
 
-def _told(
-    console: Console, score: float, seconds: float, graph: Graph, out: Path
-) -> None:
+def _told(console: Console, score: float, seconds: float, graph: Graph, out: Path) -> None:
     console.print()
     console.print(f"mean IoU on the half it never saw   [bold]{score:.3f}[/bold]")
     console.print(f"training                            {seconds:.1f} s")

@@ -94,8 +94,10 @@ def _by_symbol(program: Elaboration, found: list[Diagnostic]) -> dict[str, list[
         names = symbols(need.requirement.left) | symbols(need.requirement.right)
         if len(names) > 1:
             r = need.requirement
-            message = f"{r.message}: {r.left} and {r.right} cannot be compared for every input size"
-            found.append(at_user(Diagnostic("E3015", message, _span(need)), need.scope))
+            notes = (f"{r.left} and {r.right} depend on different input sizes",)
+            helps = text_helps("if they are the same size, give them one name: `[N, 3, S, S]`")
+            diagnostic = Diagnostic("E3015", r.message, _span(need), notes=notes, helps=helps)
+            found.append(at_user(diagnostic, need.scope))
             continue
         for name in names:
             sorted_needs.setdefault(name, []).append(need)
@@ -348,7 +350,7 @@ def _claim_failure(claim: Claim, problem: dict[str, int] | str) -> Diagnostic:
 def _claim_values(claim: Claim, values: Mapping[str, int]) -> str:
     if claim.condition is not None:
         left, right = (evaluate(s, values) for s in (claim.condition.left, claim.condition.right))
-        return f"`{claim.condition}` says {left} {claim.condition.relation} {right}"
+        return f"this is {left} {claim.condition.relation} {right}, which is false"
     found = evaluate(claim.found, values)
     declared = evaluate(claim.declared, values)
     shown = str(declared) if claim.divisor == 1 else f"{declared}/{claim.divisor}"

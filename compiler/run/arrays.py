@@ -20,7 +20,9 @@ def read_array(path: str | os.PathLike[str], max_pixels: int) -> NDArray[np.floa
     """
     try:
         lazy = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # numpy raises ValueError, EOFError, OSError, SyntaxError on bad headers
+    except (
+        Exception
+    ) as error:  # numpy raises ValueError, EOFError, OSError, SyntaxError on bad headers
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise unreadable(path, f"it is no array in numpy's .npy format ({text[:120]})") from error
     if not isinstance(lazy, np.ndarray):

@@ -71,9 +71,7 @@ def run(
     return Report(result, tuple(path for path, _ in contents), lines)
 
 
-def check_outputs(
-    mask: StrPath, overlay: StrPath | None, *, inputs: list[StrPath]
-) -> None:
+def check_outputs(mask: StrPath, overlay: StrPath | None, *, inputs: list[StrPath]) -> None:
     """Refuse outputs that cannot be written, before any work.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from math import floor
+from math import ceil, floor
 from typing import Literal
 
 import numpy as np
@@ -87,9 +87,7 @@ class Fit:
         return np.ascontiguousarray(classes[rows, columns])
 
 
-def fit(
-    graph: Graph, output: str, size: tuple[int, int], accepted: Mapping[str, SizeSet]
-) -> Fit:
+def fit(graph: Graph, output: str, size: tuple[int, int], accepted: Mapping[str, SizeSet]) -> Fit:
     """The fit of a picture of `size` (height, width): the smallest accepted size that will do.
 
     Where input and output have the same number of pixels, they are the same pixels. Where the
@@ -164,8 +162,9 @@ class _Fitting:
         out = self._out(axis, values)
         if padded < picture:
             return None
-        if self._stride(axis, padded, out, values) > 1:
-            return _coarse(picture, padded, out)
+        stride = self._stride(axis, padded, out, values)
+        if stride > 1:
+            return _coarse(picture, padded, out, stride)
         shift = 0 if out == padded else self._shift(axis, padded - out, values)
         low, high = max(0, shift), min(padded - picture, shift + out - picture)
         if low > high:
@@ -178,7 +177,9 @@ class _Fitting:
             return evaluate(self.outputs[axis], values)
         except KeyError as error:
             side = self.outputs[axis]
-            raise no_mask(f"the output is {side} {_NAMES[axis]}: not the input's own axis") from error
+            raise no_mask(
+                f"the output is {side} {_NAMES[axis]}: not the input's own axis"
+            ) from error
 
     def _stride(self, axis: Axis, padded: int, out: int, values: Mapping[str, int]) -> Fraction:
         """Input pixels per output pixel."""
@@ -189,7 +190,9 @@ class _Fitting:
             message = f"the output is {self.outputs[axis]} {_NAMES[axis]}"
             raise no_mask(f"{message}, the input {self.inputs[axis]}: it is no map of the picture")
         if stride < 1:
-            raise no_mask("the output has more pixels than the picture", "name another with `--output`")
+            raise no_mask(
+                "the output has more pixels than the picture", "name another with `--output`"
+            )
         return stride
 
     def _growth(self, axis: Axis) -> Fraction | None:
@@ -217,8 +220,12 @@ class _Fitting:
 
     def _refused(self, axis: Axis, size: tuple[int, int]) -> SegError:
         side = self.inputs[axis]
-        only = side if isinstance(side, int) else f"sizes with {takes(self.accepted, symbols(side))}"
-        message = f"a picture {size[axis]} pixels {_NAMES[axis]} is too large: this net accepts {only}"
+        only = (
+            side if isinstance(side, int) else f"sizes with {takes(self.accepted, symbols(side))}"
+        )
+        message = (
+            f"a picture {size[axis]} pixels {_NAMES[axis]} is too large: this net accepts {only}"
+        )
         return unfit(message, "scale the picture down, or cut it into parts")
 
 
@@ -227,19 +234,18 @@ def takes(accepted: Mapping[str, SizeSet], names: Iterable[str]) -> str:
     return "; ".join(str(accepted[name]) for name in names)
 
 
-def _coarse(picture: int, padded: int, out: int) -> AxisFit:
+def _coarse(picture: int, padded: int, out: int, stride: Fraction) -> AxisFit:
     # One pixel more or less is rounding; more is a border that a resize would smear over the rest.
-    stride = round(padded / out)
-    if not padded // stride <= out <= -(-padded // stride):
+    if not floor(padded / stride) <= out <= ceil(padded / stride):
         message = f"the output is coarse and lacks its border ({out} pixels for {padded})"
-        raise no_mask(message, "let the program pad its convolutions, or resize and crop its output")
+        raise no_mask(
+            message, "let the program pad its convolutions, or resize and crop its output"
+        )
     before = (padded - picture) // 2
     return _axis_fit(picture, padded, before, out, padded, before)
 
 
-def _axis_fit(
-    picture: int, padded: int, before: int, out: int, grid: int, start: int
-) -> AxisFit:
+def _axis_fit(picture: int, padded: int, before: int, out: int, grid: int, start: int) -> AxisFit:
     after = padded - picture - before
     mode: Mode = "reflect" if max(before, after) < picture else "edge"
     return AxisFit(picture, before, after, mode, out, grid, start)

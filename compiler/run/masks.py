@@ -30,7 +30,9 @@ def palette() -> Bytes:
     hue, step = 0.0, 0
     while len(colours) < INDEXED:
         hue, step = (hue + _GOLDEN) % 1.0, step + 1
-        shade = colorsys.hsv_to_rgb(hue, (0.55, 0.8, 0.95)[step % 3], (0.95, 0.75, 0.5)[step // 3 % 3])
+        shade = colorsys.hsv_to_rgb(
+            hue, (0.55, 0.8, 0.95)[step % 3], (0.95, 0.75, 0.5)[step // 3 % 3]
+        )
         colour = tuple(round(255 * part) for part in shade)
         if colour not in colours:
             colours.append(colour)

@@ -10,7 +10,20 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import (  # noqa: F401  (each plugin registers its format)
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from compiler.run.arrays import read_array
 from compiler.run.refusals import too_large, unreadable
@@ -19,7 +32,7 @@ from segdsl.diagnostics import Diagnostic, SegError
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 """What is opened. Pillow knows more, but some of those (EPS) start other programs."""
 
 MAX_PIXELS = 1 << 26
@@ -72,7 +85,9 @@ class Picture:
             low, high = float(values.min()), float(values.max())
             values = (values - low) / (high - low if high > low else 1.0)
         pixels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-        return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0))
+        return np.ascontiguousarray(
+            np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0)
+        )
 
 
 def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -95,10 +110,12 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
             return _decoded(path, max_pixels)
         except Image.UnidentifiedImageError as error:
             known = "PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000, or .npy"
-            raise unreadable(path, "it is no picture that segdsl knows", f"it reads {known}") from error
+            raise unreadable(
+                path, "it is no picture that segdsl knows", f"it reads {known}"
+            ) from error
         except Image.DecompressionBombError as error:
             raise too_large(path, str(error), max_pixels) from error
-        except (SegError, KeyboardInterrupt):
+        except SegError:
             raise
         except MemoryError as error:
             raise too_large(path, "it does not fit into memory", max_pixels) from error

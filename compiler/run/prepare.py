@@ -40,7 +40,10 @@ class Normalisation:
         if self.idle:
             return values
         channels = len(values)
-        mean, std = _per_channel("mean", self.mean, channels), _per_channel("std", self.std, channels)
+        mean, std = (
+            _per_channel("mean", self.mean, channels),
+            _per_channel("std", self.std, channels),
+        )
         if min(self.std) <= 0:
             raise unfit(f"a std must be above 0, got {min(self.std)}")
         result: Floats = (values - mean) / std
@@ -51,7 +54,9 @@ def _per_channel(name: str, numbers: Sequence[float], channels: int) -> NDArray[
     if not all(map(math.isfinite, numbers)):
         raise unfit(f"a {name} must be a finite number")
     if len(numbers) not in (1, channels):
-        raise unfit(f"{len(numbers)} numbers of {name} for {channels} channels", "give one, or one each")
+        raise unfit(
+            f"{len(numbers)} numbers of {name} for {channels} channels", "give one, or one each"
+        )
     return np.array(numbers, np.float32).reshape(-1, 1, 1)
 
 

@@ -189,12 +189,16 @@ def _classes(graph: Graph, node: str, scores: Tensor, placed: Fit) -> tuple[Clas
     if not scores.is_floating_point():
         return _indices(scores, placed), None
     if channels > _LARGEST:
-        raise no_mask(f"the output has {channels:,} channels; a mask holds at most {_LARGEST:,} classes")
+        raise no_mask(
+            f"the output has {channels:,} channels; a mask holds at most {_LARGEST:,} classes"
+        )
     scores = scores.float()
     if not bool(torch.isfinite(scores).all()):
         helps = "do the weights belong to this net, and is the picture normalised as they need it?"
         raise SegError(
-            Diagnostic("E0114", "the output holds NaN or infinite numbers", None, helps=text_helps(helps))
+            Diagnostic(
+                "E0114", "the output holds NaN or infinite numbers", None, helps=text_helps(helps)
+            )
         )
     if placed.coarse:
         grid = [axis.grid for axis in placed.axes]
@@ -233,5 +237,3 @@ def _is_probability(graph: Graph, node: str) -> bool:
         if not isinstance(op, _IN_BETWEEN):
             return isinstance(op, Sigmoid | HardSigmoid)
     return False
-
-

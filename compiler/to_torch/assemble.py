@@ -153,9 +153,7 @@ class _Assembly:
     def _construction(self, node: Node, make: Make, reads: list[Value]) -> Construction:
         args = [self._bound(node, arg, reads) for arg in make.args]
         turns = self._guesses.turns(node.scope)
-        return Construction(
-            Library(make.callee), args, make.frozen, origin=node.span, turns=turns
-        )
+        return Construction(Library(make.callee), args, make.frozen, origin=node.span, turns=turns)
 
     def _bound(self, node: Node, arg: Arg, reads: list[Value]) -> Bound:
         part = node.path.rsplit(".", 1)[-1] if node.path else node.label or node.op.name
@@ -278,7 +276,7 @@ def _equal(left: Construction, right: Construction) -> bool:
 def same_padding(
     kernel: Expression, dilation: Expression, guesses: Guesses, arg: Arg
 ) -> Expression | None:
-    """dilation * (kernel - 1) // 2, as simply as it can be said."""
+    """Dilation * (kernel - 1) // 2, as simply as it can be said."""
     taps = ex.replace_names(ex.minus(kernel, 1), {})
     whole = ex.replace_names(ex.times(dilation, taps), {})
     tree = ex.replace_names(ex.halved(whole), {})

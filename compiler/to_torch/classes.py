@@ -82,7 +82,9 @@ class ClassPlan:
 
     def symbol_guesses(self, region: Region, made: Construction) -> dict[str, Expression]:
         """The symbols of a region as its parent writes them; plain numbers where it has no expression."""
-        known = {p.symbol: a.guess for p, a in zip(self.parameters, made.args, strict=True) if p.symbol}
+        known = {
+            p.symbol: a.guess for p, a in zip(self.parameters, made.args, strict=True) if p.symbol
+        }
         found: dict[str, Expression] = {}
         for symbol, value in self.bodies[region].symbols.items():
             guess = known.get(symbol)
@@ -147,9 +149,7 @@ def _slot_rows(root: Slot, bounds: list[tuple[str, Bound]], without: str) -> obj
             row.append(_construction_row(slot.make, top, bounds))
         for entry in slot.entries:
             row.append(
-                entry.keys
-                if isinstance(entry, Slot)
-                else _construction_row(entry, top, bounds)
+                entry.keys if isinstance(entry, Slot) else _construction_row(entry, top, bounds)
             )
         rows.append(tuple(row) if not _listed(slot) else None)
     return tuple(row for row in rows if row is not None)
@@ -158,7 +158,9 @@ def _slot_rows(root: Slot, bounds: list[tuple[str, Bound]], without: str) -> obj
 def _listed(slot: Slot) -> bool:
     """Whether a slot is written as an entry of the container around it."""
     parent = slot.parent
-    return parent is not None and bool(parent.entries) and slot.make is not None and not slot.children
+    return (
+        parent is not None and bool(parent.entries) and slot.make is not None and not slot.children
+    )
 
 
 def _construction_row(make: Construction, top: str, bounds: list[tuple[str, Bound]]) -> object:
@@ -177,7 +179,12 @@ def removable(body: Body) -> Iterator[str]:
     for key, slot in body.root.children.items():
         below = {id(s) for s in slot.walk()}
         steps = [s for s in body.steps if s.slot is not None and id(s.slot) in below]
-        if len(steps) == 1 and steps[0].slot is slot and steps[0].chained and body.root.kind == "module":
+        if (
+            len(steps) == 1
+            and steps[0].slot is slot
+            and steps[0].chained
+            and body.root.kind == "module"
+        ):
             yield key
 
 
@@ -229,11 +236,11 @@ def _groups(bodies: Sequence[tuple[Region, Body]]) -> list[_Group]:
     for group in list(found.values()):
         if group.key not in found:
             continue
-        for key in removable(group.members[0][1]):
-            short, _ = skeleton(group.members[0][1], without=key)
+        for part in removable(group.members[0][1]):
+            short, _ = skeleton(group.members[0][1], without=part)
             lacking = found.get(short)
             if lacking is not None and lacking is not group and not lacking.optional:
-                group.optional, group.lacking = key, lacking.members
+                group.optional, group.lacking = part, lacking.members
                 del found[short]
                 break
     return list(found.values())
@@ -280,7 +287,9 @@ class _Solver:
         for region, body in group.members:
             for i, (_, bound) in enumerate(skeleton(body)[1]):
                 columns[i][region] = bound
-        kept = [i for i, (top, _) in enumerate(tagged) if not group.optional or top != group.optional]
+        kept = [
+            i for i, (top, _) in enumerate(tagged) if not group.optional or top != group.optional
+        ]
         for region, body in group.lacking:
             for i, (_, bound) in zip(kept, skeleton(body)[1], strict=True):
                 columns[i][region] = bound

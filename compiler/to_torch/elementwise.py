@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from compiler.to_torch.lower import Arg, Layer, Make, layer
-from segdsl.ops.elementwise import Add, Arithmetic, Div, Maximum, Minimum, Mul, PerChannel, Scale, Sub
+from segdsl.ops.elementwise import (
+    Add,
+    Arithmetic,
+    Div,
+    Maximum,
+    Minimum,
+    Mul,
+    PerChannel,
+    Scale,
+    Sub,
+)
 from segdsl.types import Feature
 
 _WHOLE = ("u8", "i64", "bool")

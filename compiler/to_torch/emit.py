@@ -23,7 +23,6 @@ from compiler.to_torch.classes import ClassPlan
 from compiler.to_torch.guard import check_source
 from compiler.to_torch.helpers import HELPERS
 from compiler.to_torch.names import (
-    MODULE_ATTRIBUTES,
     cleaned,
     identifier,
     is_identifier,
@@ -150,7 +149,11 @@ class _File:
         lines += self._port_lines()
         lines += [f"accepts  {cleaned(text, 90)}" for text in self._accepts]
         total = count(params(graph, dict(self._types)))
-        lines += ["", f"{total:,} parameters. The numbers in comments are lines of the .seg file.", '"""']
+        lines += [
+            "",
+            f"{total:,} parameters. The numbers in comments are lines of the .seg file.",
+            '"""',
+        ]
         return "\n".join(lines)
 
     def _port_lines(self) -> list[str]:
@@ -166,7 +169,9 @@ class _File:
         for kind, label, value, note in rows:
             feature = self._types[value]
             dtype = TORCH_DTYPES[feature.dtype]
-            lines.append(f"{kind:<7}  {cleaned(label):<{width}}  {dtype}{cleaned(str(feature))}{note}")
+            lines.append(
+                f"{kind:<7}  {cleaned(label):<{width}}  {dtype}{cleaned(str(feature))}{note}"
+            )
         return lines
 
     def _imports(self) -> str:

@@ -103,7 +103,7 @@ def _number(value: Literal) -> int | float:
     return value
 
 
-def _apply(op: type[ast.operator], a: int | float, b: int | float) -> int | float:
+def _apply(op: type[ast.operator], a: float, b: float) -> int | float:
     if op is ast.Add:
         result = a + b
     elif op is ast.Sub:
@@ -224,7 +224,11 @@ def times(left: Expression, right: Expression) -> Expression:
 
 def halved(tree: Expression) -> Expression:
     """`tree // 2`, with an even factor in front halved."""
-    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Mult) and isinstance(tree.left, ast.Constant):
+    if (
+        isinstance(tree, ast.BinOp)
+        and isinstance(tree.op, ast.Mult)
+        and isinstance(tree.left, ast.Constant)
+    ):
         factor = tree.left.value
         if isinstance(factor, int) and factor % 2 == 0:
             return times(constant(factor // 2), tree.right)

@@ -240,7 +240,9 @@ class ForwardWriter:
         del self._stack[-len(wanted) :]
         return taken
 
-    def _expression(self, step: Step, parts: Mapping[Value, _Pending]) -> tuple[str, int, frozenset[str]]:
+    def _expression(
+        self, step: Step, parts: Mapping[Value, _Pending]
+    ) -> tuple[str, int, frozenset[str]]:
         reads: set[str] = set()
         depth = 0
 
@@ -321,7 +323,6 @@ class ForwardWriter:
         text = f"{left} = {pending.text}"
         self._out.append(Statement(tuple(targets), text, pending.reads, comment, step.train))
 
-
     def _add_loop(self, step: Step) -> None:
         """The module itself as a sequence; `super().forward` does not script."""
         self._flush()
@@ -370,7 +371,6 @@ class ForwardWriter:
         last = self._stack.pop()
         comment = self._comment(last.step, outputs[0])
         return Forward(arguments, self._out, [last.text], last.reads, comment)
-
 
     def _finish_optional(self, arguments: list[str]) -> Forward:
         self._flush()

@@ -16,33 +16,106 @@ IMPORTS = {
 
 ATTRIBUTES = {
     "torch": frozenset(
-        """
-        argmax cat clamp empty exp matmul maximum minimum ones sigmoid tanh zeros
-        """.split()
+        [
+            "argmax",
+            "cat",
+            "clamp",
+            "empty",
+            "exp",
+            "matmul",
+            "maximum",
+            "minimum",
+            "ones",
+            "sigmoid",
+            "tanh",
+            "zeros",
+        ]
     ),
     "nn": frozenset(
-        """
-        AdaptiveAvgPool2d AvgPool2d BatchNorm2d Conv2d ConvTranspose2d Dropout Dropout2d Flatten GELU
-        GroupNorm Hardsigmoid Hardswish Identity LayerNorm LeakyReLU Linear LocalResponseNorm MaxPool2d
-        Module ModuleDict ModuleList Parameter PixelShuffle PixelUnshuffle ReLU ReLU6 Sequential SiLU
-        Sigmoid Tanh Upsample
-        """.split()
+        [
+            "AdaptiveAvgPool2d",
+            "AvgPool2d",
+            "BatchNorm2d",
+            "Conv2d",
+            "ConvTranspose2d",
+            "Dropout",
+            "Dropout2d",
+            "Flatten",
+            "GELU",
+            "GroupNorm",
+            "Hardsigmoid",
+            "Hardswish",
+            "Identity",
+            "LayerNorm",
+            "LeakyReLU",
+            "Linear",
+            "LocalResponseNorm",
+            "MaxPool2d",
+            "Module",
+            "ModuleDict",
+            "ModuleList",
+            "Parameter",
+            "PixelShuffle",
+            "PixelUnshuffle",
+            "ReLU",
+            "ReLU6",
+            "Sequential",
+            "SiLU",
+            "Sigmoid",
+            "Tanh",
+            "Upsample",
+        ]
     ),
     "F": frozenset(
-        """
-        adaptive_avg_pool2d avg_pool2d dropout dropout2d fold gelu hardsigmoid hardswish interpolate
-        layer_norm leaky_relu local_response_norm log_softmax max_pool2d max_unpool2d pad pixel_shuffle
-        pixel_unshuffle relu relu6 silu softmax unfold
-        """.split()
+        [
+            "adaptive_avg_pool2d",
+            "avg_pool2d",
+            "dropout",
+            "dropout2d",
+            "fold",
+            "gelu",
+            "hardsigmoid",
+            "hardswish",
+            "interpolate",
+            "layer_norm",
+            "leaky_relu",
+            "local_response_norm",
+            "log_softmax",
+            "max_pool2d",
+            "max_unpool2d",
+            "pad",
+            "pixel_shuffle",
+            "pixel_unshuffle",
+            "relu",
+            "relu6",
+            "silu",
+            "softmax",
+            "unfold",
+        ]
     ),
 }
 """What may follow `torch.`, `nn.` and `F.`."""
 
 FORBIDDEN = frozenset(
-    """
-    eval exec compile open getattr setattr delattr globals locals vars input breakpoint memoryview
-    help exit quit print
-    """.split()
+    [
+        "eval",
+        "exec",
+        "compile",
+        "open",
+        "getattr",
+        "setattr",
+        "delattr",
+        "globals",
+        "locals",
+        "vars",
+        "input",
+        "breakpoint",
+        "memoryview",
+        "help",
+        "exit",
+        "quit",
+        "print",
+    ]
 )
 """Builtins that no emitted file calls."""
 

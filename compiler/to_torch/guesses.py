@@ -84,7 +84,9 @@ class Guesses:
         loops = loop_names(node)
         return self._written(text, value, around, self._graph.operands(node.name), loops)
 
-    def argument(self, child: Region, name: str, value: Literal, reads: Sequence[Value]) -> Expression | None:
+    def argument(
+        self, child: Region, name: str, value: Literal, reads: Sequence[Value]
+    ) -> Expression | None:
         """How an argument of a block was written in its call."""
         assert child.instance is not None
         around = self._around(self._chain(child))
@@ -107,7 +109,11 @@ class Guesses:
             return None
         tree = ex.parse(found.group(1).strip())
         known = tree is not None and all(name in self.symbols for name in ex.names(tree))
-        return tree if known and tree is not None and ex.gives(tree, self.symbols, turn.count) else None
+        return (
+            tree
+            if known and tree is not None and ex.gives(tree, self.symbols, turn.count)
+            else None
+        )
 
     def _chain(self, child: Region) -> list[Instance]:
         node = self._graph[child.deep_nodes()[0]]
@@ -177,7 +183,6 @@ class Guesses:
                     return guess
             return ex.constant(value)
         return None
-
 
     def _symbol(self, name: str) -> Expression | None:
         value = self.symbols.get(name)

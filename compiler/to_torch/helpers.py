@@ -56,17 +56,20 @@ def drop_path(x: Tensor, p: float, training: bool) -> Tensor:
     return x * noise.div_(1.0 - p)
 '''
 
+# Negative padding crops: slices by symbolic sizes leave guards that torch.export cannot prove.
 HELPERS["crop"] = '''\
 def crop(x: Tensor, size: list[int], top: int, left: int) -> Tensor:
     """The part of `x` of this size that begins at (top, left)."""
-    return x.narrow(2, top, size[0]).narrow(3, left, size[1])
+    right, bottom = x.shape[3] - size[1] - left, x.shape[2] - size[0] - top
+    return F.pad(x, [-left, -right, -top, -bottom])
 '''
 
 HELPERS["centre_crop"] = '''\
 def centre_crop(x: Tensor, size: list[int]) -> Tensor:
     """The middle part of `x` of this size; an odd rest is cut off at the end."""
-    top, left = (x.shape[2] - size[0]) // 2, (x.shape[3] - size[1]) // 2
-    return x.narrow(2, top, size[0]).narrow(3, left, size[1])
+    height, width = x.shape[2] - size[0], x.shape[3] - size[1]
+    top, left = height // 2, width // 2
+    return F.pad(x, [-left, left - width, -top, top - height])
 '''
 
 HELPERS["pad_like"] = '''\

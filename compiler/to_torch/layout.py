@@ -76,7 +76,9 @@ def _last_bracket(text: str) -> tuple[int, int] | None:
         if depth:
             continue
         if c in _OPEN:
-            subscript = c == "[" and place > 0 and (text[place - 1].isalnum() or text[place - 1] in "_)]")
+            subscript = (
+                c == "[" and place > 0 and (text[place - 1].isalnum() or text[place - 1] in "_)]")
+            )
             start = None if subscript else place
         elif c in _CLOSE and start is not None:
             if place > start + 1:

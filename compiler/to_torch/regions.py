@@ -240,7 +240,9 @@ def _order(needs: list[set[int]], region: Region) -> list[int]:
     if len(order) < len(needs):
         stuck = set(range(len(needs))) - set(order)
         items = [region.items[i] for i in stuck]
-        raise CycleError({i.instance for i in items if isinstance(i, Region) and i.instance is not None})
+        raise CycleError(
+            {i.instance for i in items if isinstance(i, Region) and i.instance is not None}
+        )
     return order
 
 
@@ -259,7 +261,9 @@ def inputs_of(graph: Graph, region: Region, inside: Set[str]) -> list[tuple[str,
     return _named(graph, region, used, outputs=False)
 
 
-def outputs_of(graph: Graph, region: Region, inside: Set[str], live: Set[str]) -> list[tuple[str, Value]]:
+def outputs_of(
+    graph: Graph, region: Region, inside: Set[str], live: Set[str]
+) -> list[tuple[str, Value]]:
     """The values of a region that somebody outside needs, with the names of its ports."""
     used: dict[Value, None] = {}
     for name in region.deep_nodes():

@@ -15,7 +15,12 @@ from segdsl.ir import Value
 MAX_STATEMENTS = 1000
 """A method that would be longer is written in parts."""
 
-BASES = {"module": "nn.Module", "sequential": "nn.Sequential", "list": "nn.ModuleList", "dict": "nn.ModuleDict"}
+BASES = {
+    "module": "nn.Module",
+    "sequential": "nn.Sequential",
+    "list": "nn.ModuleList",
+    "dict": "nn.ModuleDict",
+}
 
 
 class ClassWriter:
@@ -85,7 +90,11 @@ class ClassWriter:
         if not lines and not stored and self._root.kind == "module":
             return []
         head = fitted(f"def __init__({parameters}):", 4)
-        start = [] if lines and lines[0].startswith("        super()") else ["        super().__init__()"]
+        start = (
+            []
+            if lines and lines[0].startswith("        super()")
+            else ["        super().__init__()"]
+        )
         parts = _split(lines)
         if len(parts) == 1:
             return [*head, *start, *stored, *lines]
@@ -139,7 +148,12 @@ class ClassWriter:
             return not slot.children
         if slot.kind in ("sequential", "list"):
             return True
-        if slot.kind == "module" or not self._nest or len(slot.children) > 200 or len(slot.keys) > 6:
+        if (
+            slot.kind == "module"
+            or not self._nest
+            or len(slot.children) > 200
+            or len(slot.keys) > 6
+        ):
             return False
         return all(self._whole(child) for child in slot.children.values())
 
@@ -183,7 +197,9 @@ class ClassWriter:
     def _forward_method(self) -> list[str]:
         forward = self._forward
         count = len(forward.results)
-        kind = self._results or ("Tensor" if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]")
+        kind = self._results or (
+            "Tensor" if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
+        )
         arguments = ", ".join(["self", *(f"{name}: Tensor" for name in forward.arguments)])
         head = fitted(f"def forward({arguments}) -> {kind}:", 4)
         value = ", ".join(forward.results)
@@ -248,7 +264,9 @@ def _moving(make: Construction, taken: Set[str]) -> str:
     """A comprehension in which one argument differs from turn to turn."""
     if make.series is not None:
         word = make.args[make.moving].name[:1] or "n"
-        variable = next(name for name in (word, "n", "number", "value", "_value") if name not in taken)
+        variable = next(
+            name for name in (word, "n", "number", "value", "_value") if name not in taken
+        )
         return f"*({construction(make, variable)} for {variable} in {make.series.text})"
     assert make.first is not None and make.step is not None and make.count is not None
     variable = next(name for name in ("i", "k", "turn", "_turn") if name not in taken)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-from compiler.to_torch.body import Body, Bound, Construction, Slot, Step
+from compiler.to_torch.body import Body, Bound, Construction, Kind, Slot, Step
 from compiler.to_torch.expressions import difference, same
 from compiler.to_torch.names import CONTAINER_ATTRIBUTES, is_identifier
 from segdsl.ir import Value
@@ -182,7 +182,10 @@ class _Container:
         if any(len(c) != 1 or not c[0].chained or c[0].slot is None for c in calls):
             return False
         branches = [c[0] for c in calls]
-        if any(b.slot is not child for b, child in zip(branches, self._slot.children.values(), strict=True)):
+        if any(
+            b.slot is not child
+            for b, child in zip(branches, self._slot.children.values(), strict=True)
+        ):
             return False
         source, results = branches[0].reads, [b.writes[0] for b in branches]
         join = next((s for s in self._body.steps if s.reads and s.reads[0] == results[0]), None)
@@ -213,13 +216,21 @@ class _Container:
         if not self._numbered() or len(self._slot.children) < 2:
             return False
         calls = list(self._calls().values())
-        if any(len(c) != 1 or not c[0].chained or c[0].slot is None or c[0].slot.children for c in calls):
+        if any(
+            len(c) != 1 or not c[0].chained or c[0].slot is None or c[0].slot.children
+            for c in calls
+        ):
             return False
         steps = [c[0] for c in calls]
         made = [step.writes[0] for step in steps]
         joins = [self._made_by.get(step.reads[0]) for step in steps]
         second = joins[1]
-        if second is None or second.call != _CONCAT or not second.reads or second.reads[-1] != made[0]:
+        if (
+            second is None
+            or second.call != _CONCAT
+            or not second.reads
+            or second.reads[-1] != made[0]
+        ):
             return False
         base = second.reads[:-1]
         used: list[Step] = []
@@ -252,7 +263,9 @@ class _Container:
             if id(step) in inside or not set(made) & set(step.reads):
                 continue
             skipped = len(everything) - len(step.reads)
-            tail = skipped >= 0 and step.reads == everything[skipped:] and set(made) <= set(step.reads)
+            tail = (
+                skipped >= 0 and step.reads == everything[skipped:] and set(made) <= set(step.reads)
+            )
             if step.call != _CONCAT or not tail or not _same_numbers(step, pattern):
                 return None
             finals.append((step, skipped))
@@ -277,7 +290,9 @@ class _Container:
         )
         self._replace(used, merged)
         for step, skipped in finals:
-            step.call = f"torch.cat({{0}}[{skipped}:]{{args}})" if skipped else "torch.cat({0}{args})"
+            step.call = (
+                f"torch.cat({{0}}[{skipped}:]{{args}})" if skipped else "torch.cat({0}{args})"
+            )
             step.reads = [maps]
 
     @staticmethod
@@ -286,7 +301,7 @@ class _Container:
         assert slot is not None
         return slot.make if slot.make is not None and not slot.children else slot
 
-    def _plain_kind(self) -> str:
+    def _plain_kind(self) -> Kind:
         slot = self._slot
         children = slot.children.values()
         odd = self._holds_arrays() or any(c.make is not None and c.children for c in children)
@@ -369,7 +384,9 @@ def _moving(group: list[Construction], place: int) -> Construction:
     if len(steps) > 1:
         series = Bound(tuple(values), hint=f"{word}s")
         return replace(group[0], count=None, series=series, moving=place)
-    step = Bound(steps.pop(), guess=difference(bounds[0].guess, bounds[1].guess), hint=f"{word}_step")
+    step = Bound(
+        steps.pop(), guess=difference(bounds[0].guess, bounds[1].guess), hint=f"{word}_step"
+    )
     count = Bound(len(group), guess=group[0].turns, hint="count")
     first = Bound(values[0], guess=bounds[0].guess, hint=word)
     return replace(group[0], count=count, first=first, step=step, moving=place)
@@ -386,7 +403,11 @@ def _longest_series(parts: list[Construction | Slot], start: int) -> tuple[list[
             break
         pairs = list(zip(first.args, part.args, strict=True))
         moved = [i for i, (a, b) in enumerate(pairs) if not same(a.value, b.value)]
-        if len(moved) != 1 or place not in (-1, moved[0]) or type(part.args[moved[0]].value) is not int:
+        if (
+            len(moved) != 1
+            or place not in (-1, moved[0])
+            or type(part.args[moved[0]].value) is not int
+        ):
             break
         place = moved[0]
         group.append(part)

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from os import PathLike
+from os import PathLike, fspath
 from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.files import replacing
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
 
 Array = NDArray[Any]
@@ -317,12 +317,12 @@ def write_safetensors(
     that every array is aligned.
 
     Raises:
-        SegError: the file cannot be written (E0101).
+        SegError: the file cannot be written (E0106).
         ValueError: an array's element type, a name or the metadata cannot be stored.
     """
     ordered = sorted(arrays.items(), key=lambda item: (-_rank(item[1]), item[0]))
     header = _header(ordered, metadata)
-    with replacing(path) as file:
+    with replacing(fspath(path)) as file:
         file.write(header)
         for _, array in ordered:
             file.write(_little(array).data)
@@ -356,42 +356,3 @@ def _header(ordered: list[tuple[str, Array]], metadata: Mapping[str, str] | None
     if len(text) > MAX_HEADER or len(ordered) > MAX_TENSORS:
         raise ValueError(f"{len(ordered):,} tensors are too many for one safetensors file")
     return len(text).to_bytes(8, "little") + text
-
-
-@contextmanager
-def replacing(path: StrPath) -> Iterator[IO[bytes]]:
-    """A file to write that replaces `path` when the block ends well, and is gone otherwise.
-
-    The temporary file lies in the same folder, is flushed to the disk and then renamed: a reader
-    sees the old file or the new one.
-
-    Raises:
-        SegError: the folder or the file cannot be written (E0101).
-    """
-    target = os.path.abspath(os.fspath(path))
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name[:64]}.{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-        _sync_folder(folder)
-    except OSError as error:
-        raise no_file(
-            path, f"it cannot be written: {(error.strerror or 'error').lower()}"
-        ) from None
-    finally:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-
-
-def _sync_folder(folder: str) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
-from segdsl.diagnostics import Diagnostic, Help, Label, SegError, text_helps
+from segdsl.diagnostics import (
+    Applicability,
+    Diagnostic,
+    Edit,
+    Help,
+    Label,
+    SegError,
+    text_helps,
+)
 from segdsl.elaborate.frame import Frame
 from segdsl.elaborate.values import LayerRef, Map
 from segdsl.infer import at_user, explain, infer, requirements
-from segdsl.ir import Graph, Node, Scope, Turn, Value
+from segdsl.ir import Graph, Instance, Node, Scope, Turn, Value
 from segdsl.limits import Limits
 from segdsl.ops.base import Op, RuleError
 from segdsl.source import Span
@@ -106,17 +116,12 @@ class Builder:
     def _check_count(self, span: Span, frame: Frame) -> None:
         if len(self.graph) >= self.limits.nodes:
             message = f"this network has more than {self.limits.nodes:,} nodes"
-            raise SegError(
-                at_user(
-                    Diagnostic(
-                        "E4003",
-                        message,
-                        span,
-                        helps=text_helps("raise the limit with `--max-nodes`"),
-                    ),
-                    frame.scope,
-                )
-            )
+            helps = text_helps("raise the limit with `--max-nodes`")
+            counts = [step.count for step in frame.scope if isinstance(step, Turn)]
+            product = " x ".join(f"{count:,}" for count in counts)
+            notes = (f"the loops around this make {product} = {prod(counts):,} turns",)
+            diagnostic = Diagnostic("E4003", message, span, notes=notes * bool(counts), helps=helps)
+            raise SegError(at_user(diagnostic, frame.scope))
 
     def _node_name(self, path: str | None, label: str, frame: Frame) -> str:
         base = path or label
@@ -180,23 +185,34 @@ class Builder:
 
 
 def _twice(path: str, other: _Owner, span: Span, frame: Frame) -> Diagnostic:
-    loop = next((step for step in reversed(frame.scope) if isinstance(step, Turn)), None)
-    if other.span == span and loop is not None:
-        return Diagnostic(
-            "E5002",
-            f"all {loop.count} turns of this loop use the weight path `{path}`",
-            span,
-            helps=(Help("add the index of the loop to the path, as in `@convs.{i}`"),),
-        )
-    return Diagnostic(
-        "E5001",
-        f"`{path}` names two different weights",
-        span,
-        labels=(Label(other.span, "first used here"),),
-        helps=text_helps(
-            "add an index, as in `@layer1.{i}`, or share the weights on purpose with `layer`"
-        ),
-    )
+    """Two owners of one path: two turns of a loop, two calls of a block, or two places in the text."""
+    pairs = zip(other.scope, frame.scope, strict=False)
+    first, second = next(((a, b) for a, b in pairs if a != b), (None, None))
+    if isinstance(second, Turn) and other.span == span:
+        return _same_in_every_turn(path, second, span)
+    before, here, label = other.span, span, "first used here"
+    if isinstance(first, Instance) and isinstance(second, Instance) and before == here:
+        before, here, label = first.span, second.span, "first used by this call"
+    help = "add an index, as in `@layer1.{i}`, or share the weights on purpose with `layer`"
+    message = f"`{path}` names two different weights"
+    labels = (Label(before, label),)
+    return Diagnostic("E5001", message, here, labels=labels, helps=text_helps(help))
+
+
+_INDEX = re.compile(r"^for\s+(\w+)|^repeat\b[^{]*?\bas\s+(\w+)")
+
+
+def _same_in_every_turn(path: str, loop: Turn, span: Span) -> Diagnostic:
+    message = f"all {loop.count} turns of this loop use the weight path `{path}`"
+    found = _INDEX.match(loop.span.text)
+    index = (found[1] or found[2]) if found else ""
+    written = span.text
+    if not index or not written.startswith("@"):
+        help = Help("name the turn with `as i` or `for i in …`, and put `{i}` into the path")
+        return Diagnostic("E5002", message, span, helps=(help,))
+    text = re.sub(r"(\.\d+|\.)?$", f".{{{index}}}", written, count=1)
+    help = Help(f"write `{text}`", (Edit(span, text),), Applicability.LIKELY)
+    return Diagnostic("E5002", message, span, helps=(help,))
 
 
 def _other_channels(

@@ -84,7 +84,7 @@ def _call_layer(state: State, layer: LayerRef, invocation: Invocation) -> Anythi
             args=layer.args,
             piped=piped,
             path=layer.path,
-            path_span=layer.span,
+            path_span=invocation.callee_span,
             label=invocation.label or layer.name,
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from segdsl import syntax
+from segdsl.diagnostics import Label
 from segdsl.elaborate.frame import Frame
 from segdsl.elaborate.state import Claim, State, refuse
 from segdsl.elaborate.values import Anything, Ratio, describe
@@ -63,7 +64,8 @@ def _condition(
     assert isinstance(left, int | Formula)
     assert isinstance(right, int | Formula)
     if len(symbols(left) | symbols(right)) > 1:
-        refuse(frame, "E2011", "a condition speaks of one size at a time", span)
+        helps = ("if they are the same size, give them one name: `[N, 3, S, S]`",)
+        refuse(frame, "E2011", "a condition speaks of one size at a time", span, helps=helps)
     relation: Comparison = op  # type: ignore[assignment]
     return SizeCondition(left, relation, right, message)
 
@@ -80,11 +82,21 @@ def check_constraints(
         answer = size_conditions(state, frame, constraint)
         if answer is False:
             text = constraint.condition.span.text
-            notes = (f"`{text}` is false{_values(frame, constraint.condition)}",)
+            values = _values(frame, constraint.condition)
+            left = _left_side(state, frame, constraint.condition)
+            notes = (f"`{text}` is false{values}{left}",)
             message = constraint.message or f"`{text}` does not hold"
             refuse(frame, "E2006", message, call, notes=notes)
         if isinstance(answer, tuple):
             state.claims.extend(_claim(frame, c, constraint, call) for c in answer)
+
+
+def _left_side(state: State, frame: Frame, condition: syntax.Expr) -> str:
+    """`: `C % reduction` is 8`, where a computed side is compared with another."""
+    if not isinstance(condition, syntax.Compare) or not isinstance(condition.first, syntax.Binary):
+        return ""
+    value = state.evaluate(state, frame, condition.first)
+    return f": `{condition.first.span.text}` is {describe(value)}"
 
 
 def _claim(
@@ -92,7 +104,8 @@ def _claim(
 ) -> Claim:
     text = constraint.condition.span.text
     message = constraint.message or f"`{text}` does not hold for every accepted size"
-    return Claim("meets", 0, 0, 1, "E3013", message, call, frame.scope, (), condition)
+    labels = (Label(constraint.condition.span, "this is the condition"),)
+    return Claim("meets", 0, 0, 1, "E3013", message, call, frame.scope, labels, condition)
 
 
 def _values(frame: Frame, expr: syntax.Expr) -> str:
@@ -107,7 +120,7 @@ def _values(frame: Frame, expr: syntax.Expr) -> str:
                 names[item.name] = str(binding.value)
             elif item.name in frame.dims:
                 names[item.name] = str(frame.dims[item.name].size)
-        elif isinstance(item, syntax.Compare) or isinstance(item, syntax.Binary):
+        elif isinstance(item, syntax.Compare | syntax.Binary):
             pending += [item.first, *(e for _, e in item.rest)]
         elif isinstance(item, syntax.Logic):
             pending += item.operands

@@ -14,6 +14,7 @@ from segdsl.elaborate.convert import Mismatch, convert
 from segdsl.elaborate.declared import conform, parameter_hint
 from segdsl.elaborate.expressions import constant, evaluate
 from segdsl.elaborate.frame import Binding, Frame, Statement
+from segdsl.elaborate.misfits import misfits
 from segdsl.elaborate.operators import argument
 from segdsl.elaborate.state import Claim, Override, Pending, State
 from segdsl.elaborate.statements import run_body
@@ -74,6 +75,7 @@ def elaborate(
         check_constraints(state, frame, net.where, net.name.span)
         run_body(state, frame, net.body)
         _apply_overrides(state)
+        state.report_all(misfits(state.builder))
     except SegError as error:
         state.report(error)
     except Unknown:
@@ -184,7 +186,7 @@ def _setting(net: syntax.Net, param: syntax.Param, value: Setting) -> Anything:
         converted: Anything = convert(_frozen(value), hint)
     except Mismatch as mismatch:
         message = (
-            f"parameter `{name}` of `{net.name.name}` must be {mismatch.expected}; {value!r} is not"
+            f"parameter `{name}` of `{net.name.name}` must be {mismatch.expected}; `{value}` is not"
         )
         raise SegError(Diagnostic("E2008", message, param.name.span)) from mismatch
     return converted

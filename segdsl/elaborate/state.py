@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn, Protocol
 
@@ -128,6 +128,12 @@ class State:
     evaluate: Evaluate = field(init=False)
     """The evaluator of expressions and the runner of bodies stand above calls, which need them."""
     run_body: RunBody = field(init=False)
+
+    def report_all(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Keep findings that stopped nothing."""
+        found = tuple(diagnostics)
+        if found:
+            self.report(SegError(*found))
 
     def report(self, error: SegError) -> None:
         """Keep the findings of a statement that failed; the same finding at the same place once."""

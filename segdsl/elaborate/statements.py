@@ -39,6 +39,10 @@ from segdsl.symbolic import Size, symbol
 from segdsl.types import ZEROS, DType, Initialiser
 
 
+FINAL = frozenset({"E4003", "E4006", "E5008"})
+"""Limits of a whole program: what exceeds one is told once, and nothing more is expanded."""
+
+
 def run_body(state: State, frame: Frame, body: tuple[syntax.Stmt, ...]) -> None:
     """Run statements in order; one that fails is reported and its names fall silent."""
     for statement in body:
@@ -47,6 +51,8 @@ def run_body(state: State, frame: Frame, body: tuple[syntax.Stmt, ...]) -> None:
         try:
             _run(state, frame, statement)
         except SegError as error:
+            if any(d.code in FINAL for d in error.diagnostics):
+                raise
             state.report(error)
             _silence(frame, statement)
         except Unknown:

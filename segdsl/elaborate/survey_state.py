@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from segdsl import syntax
 from segdsl.diagnostics import Diagnostic
 from segdsl.elaborate.complaints import (
+    BUILTINS,
     FACTS,
     bound_in_branch,
     bound_in_loop,
@@ -20,7 +21,7 @@ from segdsl.elaborate.complaints import (
 )
 from segdsl.elaborate.lookup import module_callable
 from segdsl.elaborate.scopes import Meaning, Scope, Seen, Vague
-from segdsl.elaborate.values import BlockRef
+from segdsl.elaborate.values import BlockRef, LayerRef
 from segdsl.imports import Entry, Module
 from segdsl.source import Span
 
@@ -137,9 +138,10 @@ class Survey:
         found = module_callable(self.module, name.name)
         if isinstance(found, BlockRef):
             self.uses.append(Use(found.block, name.span))
-        if found is not None:
-            assert not hasattr(found, "frame")
-            return found  # type: ignore[return-value]
+            if name.name in operator_names() | BUILTINS:
+                return Vague.ANYTHING  # the block is refused for its name
+        if found is not None and not isinstance(found, LayerRef):
+            return found
         if name.name in self.module.lost:
             return Vague.ANYTHING
         self.report(self._no_callable(name, seen, args))

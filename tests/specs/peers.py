@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from tests.specs.references import (
     FCN8s,
@@ -14,11 +18,6 @@ from tests.specs.references import (
     tiramisu,
 )
 from tests.support.peers import need
-
-need("torch")
-
-import torch
-from torch import Tensor, nn
 
 Prefixes = Mapping[str, str]
 
@@ -113,7 +112,7 @@ PEERS = (
     _unet("valid", channels=1, depth=4),
     _unet("valid", channels=3, depth=2, drop=0.5),
     *(
-        Peer("tiramisu", {"depth": d, "classes": 12}, lambda d=d: tiramisu(d, 12), (2, 3, 33, 49))
+        Peer("tiramisu", {"depth": d, "classes": 12}, partial(tiramisu, d, 12), (2, 3, 33, 49))
         for d in (56, 67, 103)
     ),
 )
@@ -124,6 +123,8 @@ def randomise(module: nn.Module, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
             nn.init.uniform_(layer.weight, 0.5, 1.0)
             nn.init.normal_(layer.bias, std=0.1)
             nn.init.normal_(layer.running_mean, std=0.1)

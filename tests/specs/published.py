@@ -81,9 +81,7 @@ FORMS = (
     Form("unet", {}, "U-Net milesial (bilinear=False)", 2, "unet_milesial"),
     Form("unet", {"classes": 1}, "U-Net milesial (bilinear=False, 1 class)", 1),
     Form("unet", {"form": "same"}, "U-Net milesial (bilinear=False)", 2, "unet_milesial"),
-    Form(
-        "unet", {"form": "valid", "channels": 1}, "U-Net 2015 (valid, 1 in, 2 classes)", 2
-    ),
+    Form("unet", {"form": "valid", "channels": 1}, "U-Net 2015 (valid, 1 in, 2 classes)", 2),
     Form("unet", {"form": "valid", "drop": 0.5}, "U-Net 2015 (valid, 3 in, 2 classes)", 2),
     Form("unet", {"form": "same", "width": 8, "depth": 2}),
     Form("unet", {"form": "valid", "width": 1, "depth": 1}),

@@ -6,10 +6,7 @@ Their state_dicts have the published names, so that they stand for the published
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from tests.support.peers import need
-
-need("torch")
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -19,7 +16,7 @@ from torch import Tensor, nn
 def _pairs(*channels: int) -> nn.Sequential:
     """Valid convolutions with a bias and ReLUs (2015)."""
     layers: list[nn.Module] = []
-    for before, after in zip(channels, channels[1:], strict=False):
+    for before, after in pairwise(channels):
         layers += [nn.Conv2d(before, after, 3), nn.ReLU()]
     return nn.Sequential(*layers)
 
@@ -54,11 +51,12 @@ class UNet2015(nn.Module):
             top, left = ((a - b) // 2 for a, b in zip(skip.shape[2:], x.shape[2:], strict=True))
             cut = skip[:, :, top : top + x.shape[2], left : left + x.shape[3]]
             x = pair(torch.cat([cut, x], 1))
-        return self.o(x)
+        scores: Tensor = self.o(x)
+        return scores
 
 
 def names_of_2015(depth: int) -> dict[str, str]:
-    """Prefix of the list `unet2015_reference` -> prefix in our spec, which names as milesial does."""
+    """Prefix of the list `unet2015_reference` -> prefix in our spec, named as milesial does."""
     table = {"d.0": "inc.double_conv", "o": "outc.conv"}
     for level in range(1, depth + 1):
         table[f"d.{level}"] = f"down{level}.maxpool_conv.1.double_conv"
@@ -77,7 +75,8 @@ class _DoubleConv(nn.Module):
         self.double_conv = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.double_conv(x)
+        y: Tensor = self.double_conv(x)
+        return y
 
 
 class _MilesialUp(nn.Module):
@@ -92,7 +91,8 @@ class _MilesialUp(nn.Module):
             rows, columns = skip.shape[2] - x.shape[2], skip.shape[3] - x.shape[3]
             left, top = columns // 2, rows // 2
             x = F.pad(x, [left, columns - left, top, rows - top])
-        return self.conv(torch.cat([skip, x], 1))
+        y: Tensor = self.conv(torch.cat([skip, x], 1))
+        return y
 
 
 class MilesialUNet(nn.Module):
@@ -103,15 +103,13 @@ class MilesialUNet(nn.Module):
         self.depth, self.pad = depth, pad
         self.inc = _DoubleConv(channels, width)
         for level in range(1, depth + 1):
-            down = nn.Module()
-            pool_and_conv = [nn.MaxPool2d(2), _DoubleConv(width << level - 1, width << level)]
-            down.maxpool_conv = nn.Sequential(*pool_and_conv)
-            self.add_module(f"down{level}", down)
+            conv = _DoubleConv(width << level - 1, width << level)
+            down = {"maxpool_conv": nn.Sequential(nn.MaxPool2d(2), conv)}
+            self.add_module(f"down{level}", nn.ModuleDict(down))
         for level in range(1, depth + 1):
             after = width << depth - level
             self.add_module(f"up{level}", _MilesialUp(2 * after, after))
-        self.outc = nn.Module()
-        self.outc.conv = nn.Conv2d(width, classes, 1)
+        self.outc = nn.ModuleDict({"conv": nn.Conv2d(width, classes, 1)})
 
     def forward(self, x: Tensor) -> Tensor:
         maps = [self.inc(x)]
@@ -120,7 +118,8 @@ class MilesialUNet(nn.Module):
         x = maps.pop()
         for level in range(1, self.depth + 1):
             x = self.get_submodule(f"up{level}")(x, maps.pop(), self.pad)
-        return self.outc.conv(x)
+        scores: Tensor = self.outc["conv"](x)
+        return scores
 
 
 VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -239,8 +238,8 @@ class FCDenseNet(nn.Module):
             channels += n * growth
             skips.append(channels)
             self.transDownBlocks.append(_Down(channels))
-        self.bottleneck = nn.Module()
-        self.bottleneck.bottleneck = _DenseBlock(channels, growth, middle, only_new=True)
+        dense = _DenseBlock(channels, growth, middle, only_new=True)
+        self.bottleneck = nn.ModuleDict({"bottleneck": dense})
         self.transUpBlocks = nn.ModuleList()
         self.denseBlocksUp = nn.ModuleList()
         new = middle * growth
@@ -257,10 +256,11 @@ class FCDenseNet(nn.Module):
         for dense, down in zip(self.denseBlocksDown, self.transDownBlocks, strict=True):
             skips.append(dense(x))
             x = down(skips[-1])
-        x = self.bottleneck.bottleneck(x)
+        x = self.bottleneck["bottleneck"](x)
         for up, dense in zip(self.transUpBlocks, self.denseBlocksUp, strict=True):
             x = dense(up(x, skips.pop()))
-        return self.finalConv(x)
+        scores: Tensor = self.finalConv(x)
+        return scores
 
 
 TIRAMISU = {

@@ -1,22 +1,17 @@
-"""The emitted modules against the published models: strict loading, outputs equal to the last bit."""
+"""The emitted modules against the published models: strict loading, outputs equal bit by bit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
-
-from tests.specs.peers import PEERS, Peer, randomise, renamed, tensors
-from tests.support.peers import need
-
-need("torch")
-
 import torch
 from torch import Tensor, nn
 
 from compiler import to_torch
 from segdsl.library import stock_names
 from segdsl.program import load
+from tests.specs.peers import PEERS, Peer, randomise, renamed, tensors
 
 
 @pytest.fixture(autouse=True)

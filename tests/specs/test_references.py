@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
+from torch import nn
 
 from tests.specs.published import Key, keys, zoo
 from tests.specs.references import FCN8s, MilesialUNet, UNet2015, tiramisu
-from tests.support.peers import need
-
-need("torch")
-
-import torch
-from torch import nn
 
 PUBLISHED: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
     "unet_milesial": (

@@ -1,103 +1,62 @@
-"""Random programs of the language.
-
-Grown as text so that a failure shrinks to a small `.seg` file.
-"""
+"""Short programs for tests: a net around a few statements, and what becomes of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from hypothesis import strategies as st
-
+from segdsl.analysis.params import params
+from segdsl.elaborate.net import Setting
+from segdsl.ir import Graph
+from segdsl.limits import Limits
 from segdsl.program import Program, examine_source
 from segdsl.source import Source
 
-SIZE_CODES = {"E3004", "E3006", "E3002", "E3001"}
+INPUT = "input image: f32[N, 3, H, W]"
 
 
-@dataclass(frozen=True)
-class Grown:
-    """A program that has a graph and accepts some size below 65; perhaps not every size."""
-
-    text: str
-    program: Program
+def net(body: str, items: str = "", *, params: str = "", where: str = "", given: str = INPUT) -> str:
+    """A file with one net `T` around `body`; `items` stand before it."""
+    head = f"net T({params})" + (f" where {where}" if where else "")
+    return f"seg 1\n{items}\n{head} {{\n{given}\n{body}\n}}\n"
 
 
-def examine_text(text: str) -> Program:
-    """What segdsl knows of a text."""
-    return examine_source(Source("grown.seg", text), None)
+def examined(text: str, limits: Limits | None = None, **settings: Setting) -> Program:
+    """What segdsl makes of a text that imports from `std` only; all of its nets are looked at."""
+    return examine_source(Source("t.seg", text), None, settings=settings, limits=limits, every=True)
 
 
-def write(statements: list[str], last: str) -> str:
-    """The program of some statements."""
-    body = "\n".join(f"  {line}" for line in statements)
-    return (
-        "seg 1\n\nnet Grown() {\n  input x0: f32[N, 4, H, W]\n"
-        f"{body}\n  output result = {last}\n}}\n"
-    )
+def graph(text: str, limits: Limits | None = None, **settings: Setting) -> Graph:
+    """The graph of a program that must be right."""
+    program = examined(text, limits, **settings)
+    assert [f"{d.code}: {d.message}" for d in program.diagnostics] == []
+    assert program.graph is not None
+    return program.graph
 
 
-def usable(program: Program) -> bool:
-    """Whether sizes are the only thing that may be wrong, and some small size is right."""
-    if program.graph is None or any(d.code not in {"E3004", "E3006"} for d in program.diagnostics):
-        return False
-    if not program.graph.outputs:  # a statement was refused outright
-        return False
-    smallest = [known.minimum for name, known in program.accepted.items() if name != "N"]
-    return len(smallest) == 2 and all(n is not None and n <= 64 for n in smallest)
+def codes(text: str, limits: Limits | None = None, **settings: Setting) -> list[str]:
+    """The codes of everything that is said about a program, in source order."""
+    return [d.code for d in examined(text, limits, **settings).diagnostics]
 
 
-@st.composite
-def statements(draw: st.DrawFn, live: list[str], number: int) -> str:
-    """One statement that binds `x<number>`."""
-    x = draw(st.sampled_from(live))
-    y = draw(st.sampled_from(live))
-    small = st.integers(1, 4)
-    k, s, d, p = (
-        draw(small),
-        draw(st.integers(1, 3)),
-        draw(st.integers(1, 2)),
-        draw(st.integers(0, 2)),
-    )
-    q, t = draw(small), draw(st.integers(1, 2))
-    out = draw(st.sampled_from([2, 4, 6]))
-    ceil = draw(st.sampled_from(["true", "false"]))
-    mode = draw(st.sampled_from(["nearest", "bilinear", "bicubic", "nearest_exact"]))
-    forms = [
-        f"{x} -> conv({out}, [{k}, {q}], stride=[{s}, {t}], pad=[{p}, {t}], dilation={d})",
-        f"{x} -> conv({out}, 3, pad=same, stride={s}, dilation={d}, groups=2)",
-        f"{x} -> conv_transpose({out}, {k}, stride={s}, pad={min(p, k - 1)})",
-        f"{x} -> conv_transpose({out}, 3, stride=2, pad=1, output_pad=1)",
-        f"{x} -> max_pool({k + 1}, stride={s}, pad={min(p, (k + 1) // 2)}, ceil={ceil})",
-        f"{x} -> avg_pool({k + 1}, stride={s}, pad={min(p, (k + 1) // 2)}, ceil={ceil})",
-        f'{x} -> resize({draw(st.sampled_from(["2", "0.5", "1.5", "3"]))}, mode="{mode}")',
-        f"{x} -> resize(like={y}, mode=bilinear, align_corners={ceil})",
-        f"{x} -> crop(like={y}, offset=centre)",
-        f"{x} -> pad([{p}, {k}, {s}, {d}], mode=zeros)",
-        f"{x} -> bn -> relu",
-        f"{x} -> relu -> max_pool(2) -> conv_transpose(4, 2, stride=2)",
-        f"concat([{x}, {y}])",
-        f"{x} + ({y} -> conv({out}, 1)) * 0.5",
-        f"{x} * ({x} -> global_avg_pool -> sigmoid)",
-        f"{x} -> adaptive_avg_pool({k})",
-        f"{x} -> pixel_shuffle(2)",
-        f"max([{x}, {y}])",
-        f"{x} -> repeat {t} as k {{ conv(4, 3, pad=1) @r{number}.{{k}} -> silu }}",
-    ]
-    return f"x{number} = {draw(st.sampled_from(forms))}"
+def places(text: str) -> list[tuple[str, str]]:
+    """Every code with the text that it marks."""
+    found = examined(text).diagnostics
+    return [(d.code, d.span.text if d.span else "") for d in found]
 
 
-@st.composite
-def programs(draw: st.DrawFn, most: int = 8) -> Grown:
-    """A program of up to `most` statements; statements that the checker refuses are dropped."""
-    kept: list[str] = []
-    live = ["x0"]
-    program = examine_text(write(kept, "x0"))
-    for number in range(1, draw(st.integers(3, most)) + 1):
-        line = draw(statements(live, number))
-        tried = examine_text(write([*kept, line], f"x{number}"))
-        if usable(tried):
-            kept.append(line)
-            live.append(f"x{number}")
-            program = tried
-    return Grown(write(kept, live[-1]), program)
+def weights(text: str, **settings: Setting) -> list[str]:
+    """The full weight paths of a right program, in order."""
+    program = examined(text, **settings)
+    made = graph(text, **settings)
+    types = {}
+    for name in made:
+        op = made[name].op
+        results = op.infer(*(types[v] for v in made.operands(name)))
+        for port, feature in enumerate(results if isinstance(results, tuple) else (results,)):
+            types[type(made.inputs and made.operands(made.outputs[0])[0])(name, port)] = feature
+    assert program.graph is not None
+    return list(params(made, types))
+
+
+def shape(text: str, output: str = "y", **settings: Setting) -> str:
+    """The printed type of an output."""
+    made = graph(text, **settings)
+    raise NotImplementedError(made)

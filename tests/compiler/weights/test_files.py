@@ -17,11 +17,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compiler.files import replacing
 from compiler.weights.files import (
     MAX_HEADER,
     file_digest,
     read_safetensors,
-    replacing,
     write_safetensors,
 )
 from compiler.weights.table import Array
@@ -252,7 +252,7 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     code = (
         f"import sys, os; sys.path[:] = {sys.path!r};"
-        "from compiler.weights.files import replacing\n"
+        "from compiler.files import replacing\n"
         f"with replacing({str(path)!r}) as f:\n"
         "    f.write(b'new'); f.flush(); os.kill(os.getpid(), 9)"
     )
@@ -264,7 +264,7 @@ def test_writing_where_one_cannot(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "no" / "x"):
         with pytest.raises(SegError, match="cannot be written") as caught:
             write_safetensors(path, {"a": np.ones(2)})
-        assert caught.value.diagnostics[0].code == "E0101"
+        assert caught.value.diagnostics[0].code == "E0106"
     assert os.listdir(tmp_path) == []
 
 
