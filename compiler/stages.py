@@ -170,7 +170,7 @@ class _Folding:
         ]
 
     def reads(self, group: _Group, at: Mapping[str, int]) -> Iterator[int]:
-        """The stages whose values a group reads: a `like=`, of which only the size counts, is none."""
+        """The stages whose values a group reads; a `like=` reads a size, no values."""
         for name in group.nodes:
             op = self.graph[name].op
             for slot, value in enumerate(self.graph.operands(name)):

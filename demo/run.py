@@ -1,179 +1,27 @@
-"""`make demo`: compile a U-Net, train it on half a picture, measure it on the other half, draw it.
-
-Writes to demo/out: the emitted module, its weights, the mask, and one page with all of it.
-"""
+"""`make demo`: compile a U-Net, train it on half a picture, measure it on the other, draw it."""
 
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
-from time import perf_counter
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import nn
-
-import compiler
-import segdsl
-from compiler.cli import main as segdsl_command
-from compiler.run import segment
-from compiler.weights import Weights
-from demo.coins import MIDDLE, labels, mean_iou, photograph
-from demo.panel import Facts, panel
-from demo.training import Plan, train
-from segdsl.analysis.params import count, params
-from segdsl.ir import Graph
-from segdsl.program import examine
-
-SPEC = Path("specs/unet.seg")
-SETTINGS = {"channels": 1, "classes": 2, "width": 12, "depth": 4, "form": "same"}
-THREADS = 2
-OUT = Path("demo/out")
-
-
-def demo(console: Console, out: Path, plan: Plan) -> float:
-    """The whole demo; answers the mean IoU on the half that was not trained on."""
-    out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(THREADS)
-    graph = segdsl.load(SPEC, **SETTINGS)
-    picture = photograph()
-    wanted = labels(picture)
-    Image.fromarray(picture).save(out / "coins.png")
-
-    sets = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
-    _command(
-        console, ["compile", str(SPEC), "--target", "torch", *sets, "-o", str(out / "unet.py")]
-    )
-    module = compiler.to_torch(graph)
-    seconds = _trained(console, module, picture[:, :MIDDLE], wanted[:, :MIDDLE], plan)
-    _save(module, out / "unet.safetensors")
-    score = _measured(graph, module, picture[:, MIDDLE:], wanted[:, MIDDLE:])
-    files = {name: str(out / f"{name}.png") for name in ("coins", "mask", "overlay", "panel")}
-    _command(console, [
-        "run", str(SPEC), *sets, "--weights", str(out / "unet.safetensors"), files["coins"],
-        "-o", files["mask"], "--overlay", files["overlay"],
-    ])  # fmt: skip
-    found = np.asarray(Image.open(files["mask"]))
-    sizes = _padded(picture.shape)
-    facts = _facts(graph, score, mean_iou(found, wanted), seconds, picture.shape)
-    page = panel(graph, sizes, picture, wanted, found, facts)
-    page.save(files["panel"], optimize=True)
-    _told(console, score, seconds, graph, out)
-    return score
-
-
-def _command(console: Console, words: list[str]) -> None:
-    """Run `segdsl` as from a shell, and show what was run."""
-    console.print(f"[bold]$ segdsl {shlex.join(words)}[/bold]", highlight=False, soft_wrap=True)
-    code = segdsl_command(words)
-    if code:
-        raise SystemExit(code)
-
-
-def _trained(
-    console: Console,
-    module: nn.Module,
-    picture: NDArray[np.uint8],
-    wanted: NDArray[np.uint8],
-    plan: Plan,
-) -> float:
-    """Train with a progress bar; answers the seconds it took."""
-    columns = (
-        TextColumn("training on the left half"),
-        BarColumn(bar_width=None),
-        TextColumn("step {task.completed:.0f} of {task.total:.0f}  loss {task.fields[loss]:.3f}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    start = perf_counter()
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=plan.steps, loss=float("nan"))
-        train(
-            module,
-            picture,
-            wanted,
-            plan,
-            lambda step, loss: progress.update(task, completed=step, loss=loss),
-        )
-    return perf_counter() - start
-
-
-def _save(module: nn.Module, path: Path) -> None:
-    arrays = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
-    Weights(arrays).to_safetensors(path)
-
-
-def _measured(
-    graph: Graph, module: nn.Module, picture: NDArray[np.uint8], wanted: NDArray[np.uint8]
-) -> float:
-    """Mean IoU on pixels that training never saw: the network gets that half alone."""
-    found = segment(graph, module, picture[None].astype(np.float32) / 255)
-    return mean_iou(found.classes, wanted)
-
-
-def _padded(size: tuple[int, ...]) -> dict[str, int]:
-    """What the network is given for a picture of this size, to draw it with its shapes."""
-    accepted = examine(SPEC, settings=SETTINGS).accepted
-    sides = {name: accepted[name].at_least(side) for name, side in zip("HW", size, strict=True)}
-    return {name: side for name, side in sides.items() if side is not None}
-
-
-def _facts(
-    graph: Graph, score: float, whole: float, seconds: float, size: tuple[int, ...]
-) -> Facts:
-    padded = _padded(size)
-    settings = "  ".join(f"{name}={value}" for name, value in SETTINGS.items())
-    return Facts(
-        title=f"{graph.name}, compiled from {SPEC.as_posix()} and run on a photograph",
-        subtitle=f"{settings}   |   trained for {seconds:.0f} s on {THREADS} CPU threads",
-        figures=(
-            (f"{score:.3f}", "mean IoU on the half that training never saw"),
-            (f"{whole:.3f}", "mean IoU on the whole picture"),
-            (f"{count(params(graph)):,}", "parameters"),
-            (
-                f"{size[0]} x {size[1]}",
-                f"is no multiple of 16: padded to {padded['H']} x {padded['W']}, cropped back",
-            ),
-        ),
-        headings=(
-            "Photograph (scikit-image `coins`)",
-            "Labels (marker-controlled watershed)",
-            "Mask from `segdsl run`",
-        ),
-        halves=("trained on", "measured on"),
-        middle=MIDDLE,
-    )
-
-
-def _told(console: Console, score: float, seconds: float, graph: Graph, out: Path) -> None:
-    console.print()
-    console.print(f"mean IoU on the half it never saw   [bold]{score:.3f}[/bold]")
-    console.print(f"training                            {seconds:.1f} s")
-    console.print(f"parameters                          {count(params(graph)):,}")
-    for name, what in (
-        ("panel.png", "picture, mask and network on one page"),
-        ("mask.png", "the mask: pixel values are classes"),
-        ("overlay.png", "the mask over the photograph"),
-        ("unet.py", "the PyTorch module, readable, needs only torch"),
-        ("unet.safetensors", "its weights"),
-    ):
-        console.print(f"  {(out / name).as_posix():28} {what}", highlight=False)
+INTERRUPTED = 130
 
 
 def main() -> int:
     """Run the demo from the root of the checkout; answers the exit code."""
     os.chdir(ROOT)
-    demo(Console(), OUT, Plan())
+    # A script sees its own folder only, and the demo's modules are imported as `demo.…`.
+    sys.path.insert(0, str(ROOT))
+    from demo.show import OUT, show
+    from demo.training import Plan
+
+    try:
+        show(OUT, Plan())
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 

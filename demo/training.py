@@ -48,7 +48,7 @@ def train(
         images, classes = _batch(picture, wanted, plan, draw)
         loss = _loss(module(images), classes)
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         schedule.step()
         told(step, float(loss.detach()))

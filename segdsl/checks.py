@@ -11,7 +11,8 @@ from segdsl.analysis.cost import macs
 from segdsl.analysis.params import count, params
 from segdsl.analysis.sizes import Condition, SizeSet, Undecidable, in_words, slope
 from segdsl.diagnostics import Diagnostic, Help, SegError, text_helps
-from segdsl.elaborate.arithmetic import as_size, compare_values
+from segdsl.elaborate.arithmetic import as_size, combine, compare_values
+from segdsl.elaborate.complaints import FACTS
 from segdsl.elaborate.dims import size_of
 from segdsl.elaborate.frame import Frame
 from segdsl.elaborate.net import Elaboration
@@ -21,8 +22,6 @@ from segdsl.infer import at_user
 from segdsl.symbolic import Formula, Size, ceil_div, floor_div, substitute, symbols
 from segdsl.types import Feature
 
-FACTS = frozenset({"params", "macs", "shape", "stride"})
-"""What a `check` can ask of the graph, beside everything that is known while elaborating."""
 
 
 def run_checks(program: Elaboration, accepted: Mapping[str, SizeSet]) -> list[Diagnostic]:
@@ -166,7 +165,26 @@ class _Check:
             return self._fact(name, expr)
         if isinstance(expr, syntax.ListExpr):
             return ()
+        if isinstance(expr, syntax.Binary):
+            return self._arithmetic(expr)
         return self.state.evaluate(self.state, self.frame, expr)
+
+    def _arithmetic(self, expr: syntax.Binary) -> Anything:
+        """Facts and numbers under `+ - * / // % **`; a check makes no maps."""
+        total, start = self._number(expr.first), expr.first.span
+        for op, operand in expr.rest:
+            right = self._number(operand)
+            spans = (start, operand.span)
+            total = combine(self.state, self.frame, op, total, right, spans, "")
+            start = start.to(operand.span)
+        return total
+
+    def _number(self, expr: syntax.Expr) -> Anything:
+        value = self._value(expr)
+        if isinstance(value, Feature | Map):
+            what = "a shape" if isinstance(value, Feature) else describe(value)
+            refuse(self.frame, "E2003", f"a `check` computes with numbers, not {what}", expr.span)
+        return value
 
     def _fact(self, name: str, expr: syntax.Expr) -> Anything | Feature:
         args = expr.args if isinstance(expr, syntax.Call) else ()

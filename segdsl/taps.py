@@ -219,12 +219,21 @@ class Antialiased(Taps):
 
 @dataclass(frozen=True)
 class Corners(Taps):
-    """Resizes whose ratio depends on the sizes, such as aligned corners: known for given n, m."""
+    """Resizes whose ratio depends on the sizes, such as aligned corners: known for given n, m.
+
+    `ratio` is that of aligned corners, (n - 1)/(m - 1), where it is known without the sizes.
+    """
 
     mode: Literal["nearest", "nearest_exact", "bilinear", "bicubic"] = "bilinear"
     align_corners: bool = True
     antialias: bool = False
+    ratio: Fraction | None = None
     edge: Edge = "clamp"
+
+    def indices(self, y: int) -> Sequence[int]:
+        if self.ratio is None:
+            return super().indices(y)
+        return _around(y * self.ratio, 2 if self.mode == "bicubic" else 1)
 
     def at(self, y: int, before: int, after: int) -> tuple[int, ...]:
         reach = 2 if self.mode == "bicubic" else 1
@@ -240,11 +249,11 @@ class Corners(Taps):
 
     @property
     def advance(self) -> tuple[int, int] | None:
-        return None
+        return None if self.ratio is None else (self.ratio.denominator, self.ratio.numerator)
 
     @property
     def centre(self) -> tuple[Fraction, Fraction] | None:
-        return None
+        return None if self.ratio is None else (self.ratio, Fraction(0))
 
 
 @dataclass(frozen=True)

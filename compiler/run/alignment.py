@@ -65,5 +65,5 @@ def _own(taps: Taps, after: object, before: object) -> Centre | None:
 
 
 def _composed(outer: Centre, inner: Centre) -> Centre:
-    """outer after inner: outer.r * (inner.r*y + inner.t) + outer.t."""
+    """The map `outer` after `inner`: outer.r * (inner.r*y + inner.t) + outer.t."""
     return outer[0] * inner[0], outer[0] * inner[1] + outer[1]

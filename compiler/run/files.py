@@ -77,10 +77,10 @@ def check_outputs(mask: StrPath, overlay: StrPath | None, *, inputs: list[StrPat
     Raises:
         SegError: E0106 one is an input or no `.png`, both are one file, or it cannot be written.
     """
-    for path in filter(None, (mask, overlay)):
+    for path in (mask, overlay) if overlay is not None else (mask,):
         if Path(path).suffix.lower() != ".png":
             raise _refused(path, "masks and overlays are PNG files", "end its name in .png")
-        check_writable(path, inputs=inputs)
+        check_writable(os.fspath(path), inputs=[os.fspath(p) for p in inputs])
     if overlay is not None and os.path.realpath(mask) == os.path.realpath(overlay):
         raise _refused(overlay, "it is the file of the mask", "give the overlay another name")
 

@@ -72,7 +72,7 @@ class Fit:
         """Whether the output has fewer pixels than the input it describes."""
         return any(axis.grid != axis.out for axis in self.axes)
 
-    def pad(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def pad(self, values: NDArray[np.generic]) -> NDArray[np.generic]:
         """`[C, H, W]` with the padding around it."""
         for axis, fit in enumerate(self.axes, start=1):
             amounts = [(0, 0)] * 3

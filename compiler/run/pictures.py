@@ -18,10 +18,10 @@ from PIL import (  # noqa: F401  (each plugin registers its format)
     ImageOps,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
-    MpoImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
     TiffImagePlugin,
+    UnidentifiedImageError,
     WebPImagePlugin,
 )
 
@@ -108,7 +108,7 @@ def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
         warnings.simplefilter("ignore")
         try:
             return _decoded(path, max_pixels)
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             known = "PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000, or .npy"
             raise unreadable(
                 path, "it is no picture that segdsl knows", f"it reads {known}"
@@ -191,7 +191,7 @@ def _over_white(image: Image.Image, notes: list[str]) -> Image.Image:
     """As viewers show it: colours under full transparency are often garbage."""
     grey = image.mode in ("L", "LA", "La")
     coloured = image.convert("RGBA")
-    if coloured.getextrema()[3] != (255, 255):
+    if coloured.getchannel("A").getextrema() != (255, 255):
         notes.append("has transparent parts; they are laid over white")
     ground = Image.new("RGBA", coloured.size, "white")
     ground.alpha_composite(coloured)

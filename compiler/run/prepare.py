@@ -21,7 +21,7 @@ _TYPES = {"f16": np.float16, "f32": np.float32, "f64": np.float64, "u8": np.uint
 
 @dataclass(frozen=True)
 class Normalisation:
-    """`(value - mean) / std` per channel, on values from 0 to 1; one number stands for all channels."""
+    """`(value - mean) / std` by channel, on values from 0 to 1; one number is for all channels."""
 
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -68,9 +68,10 @@ def single_input(graph: Graph) -> tuple[str, Feature]:
     """
     if len(graph.inputs) != 1:
         names = " and ".join(f"`{name}`" for name in graph.inputs)
-        helps = "run the module that `segdsl compile` writes from a script of your own"
-        raise unfit(f"`{graph.name}` has {len(graph.inputs)} inputs: {names}; one picture is not enough",
-                    helps)  # fmt: skip
+        message = (
+            f"`{graph.name}` has {len(graph.inputs)} inputs, {names}: one picture is not enough"
+        )
+        raise unfit(message, "use the module that `segdsl compile` writes in a script of your own")
     (name,) = graph.inputs
     op = graph[name].op
     assert isinstance(op, Input)

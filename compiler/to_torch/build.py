@@ -59,7 +59,8 @@ def execute(text: str, name: str) -> ModuleType:
     linecache.cache[file_name] = (len(text), None, text.splitlines(keepends=True), file_name)
     sys.modules[module_name] = module
     try:
-        exec(compile(text, file_name, "exec"), module.__dict__)
+        # Not inherited: this file's postponed annotations would make strings of the module's types.
+        exec(compile(text, file_name, "exec", dont_inherit=True), module.__dict__)
     except BaseException:
         del sys.modules[module_name]
         raise

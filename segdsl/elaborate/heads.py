@@ -98,7 +98,7 @@ def _const(const: syntax.Const) -> Iterator[Diagnostic]:
     yield from check_type(const.type)
     if is_port(const.type):
         message = f"`{const.name.name}` is a constant: a number, a string or a list, never a map"
-        yield Diagnostic("E2003", message, const.type.span)
+        yield Diagnostic("E2003", message, const.value.span)
 
 
 def check_type(declared: syntax.Type) -> Iterator[Diagnostic]:

@@ -102,10 +102,12 @@ class Survey:
         """Whether a name means something in value position."""
         if self.scope.find(name) is not None or name in self.dims or name in self.module.lost:
             return True
+        if self.in_check and name in FACTS | {"_"}:
+            return True
         entry = self.module.items.get(name)
         if entry is not None and not isinstance(entry[0], syntax.Net):
             return True
-        return module_callable(self.module, name) is not None or (self.in_check and name in FACTS)
+        return module_callable(self.module, name) is not None
 
     def value(self, name: str, span: Span) -> None:
         """A name in value position."""

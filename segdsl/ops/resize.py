@@ -141,12 +141,24 @@ class Resize(Op):
             return Nothing()
         before, after = inputs[0].spatial(axis), self.infer(*inputs).spatial(axis)
         if self.align_corners:
-            return Corners(mode=self.mode)
+            return Corners(mode=self.mode, ratio=_constant_ratio(before - 1, after - 1))
         if self.scale is not None:
             return _taps(1 / self.factor(axis), self.mode, self.antialias)
-        if isinstance(before, int) and isinstance(after, int):
-            return _taps(Fraction(before, after), self.mode, self.antialias)
+        ratio = _constant_ratio(before, after)
+        if ratio is not None:
+            return _taps(ratio, self.mode, self.antialias)
         return Corners(mode=self.mode, align_corners=False, antialias=self.antialias)
+
+
+def _constant_ratio(before: Size, after: Size) -> Fraction | None:
+    """before/after where it is the same for every input size and not 0, as for n and 2*n."""
+    if isinstance(before, int) and isinstance(after, int):
+        return Fraction(before, after) if before and after else None
+    if isinstance(before, int) or isinstance(after, int):
+        return None
+    ratio = Fraction(before.terms[0][1], after.terms[0][1])
+    same = before * ratio.denominator == after * ratio.numerator
+    return ratio if same and ratio > 0 else None
 
 
 def _taps(ratio: Fraction, mode: Mode, antialias: bool) -> Taps:

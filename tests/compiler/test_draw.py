@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import segdsl
@@ -13,6 +14,7 @@ from segdsl.ir import Graph
 from segdsl.ops.ports import Weight
 
 SPECS = sorted((Path(__file__).parents[2] / "specs").glob("*.seg"))
+SPEC_OF = {path.stem: path for path in SPECS}
 SIZES = {"N": 1, "H": 320, "W": 416}
 
 
@@ -43,7 +45,7 @@ def test_every_spec_can_be_drawn(spec: Path) -> None:
 
 
 def test_a_unet_is_a_u() -> None:
-    graph = segdsl.load(SPECS[[p.stem for p in SPECS].index("unet")], width=4, form="same")
+    graph = segdsl.load(SPEC_OF["unet"], width=4, form="same")
     found = stages_of(graph)
     assert [stage.level for stage in found] == [0, 0, 1, 2, 3, 4, 3, 2, 1, 0, 0]
     names = [stage.name for stage in found]
@@ -56,14 +58,15 @@ def test_a_unet_is_a_u() -> None:
 
 
 def test_residual_stages_count_their_blocks() -> None:
-    graph = segdsl.load("specs/resnet.seg" if Path("specs").is_dir() else "resnet")
+    graph = segdsl.load(SPEC_OF["resnet"])
     times = {stage.name: stage.times for stage in stages_of(graph)}
     assert {name: times[f"layer{name}"] for name in (1, 2, 3, 4)} == {1: 3, 2: 4, 3: 6, 4: 3}
 
 
 def test_a_size_that_is_only_compared_is_no_connection() -> None:
     text = (
-        "seg 1\nnet L() {\n  input image: f32[N, 1, H, W]\n  x = image -> conv(2, 3, stride=2, pad=1) @a\n"
+        "seg 1\nnet L() {\n  input image: f32[N, 1, H, W]\n"
+        "  x = image -> conv(2, 3, stride=2, pad=1) @a\n"
         "  output y = x -> resize(like=image, mode=nearest)\n}\n"
     )
     found = stages_of(segdsl.parse(text))
@@ -88,9 +91,12 @@ def test_thumbnails_take_the_place_of_ports() -> None:
     sizes = {"H": 8, "W": 8}
     with_it = np.asarray(network(graph, sizes, width=300, height=200, thumbnails={"image": red}))
     without = np.asarray(network(graph, sizes, width=300, height=200))
-    is_red = lambda pixels: (pixels == (255, 0, 0)).all(axis=2).sum()  # noqa: E731
-    assert is_red(with_it) > 1000
-    assert is_red(without) == 0
+    assert red_pixels(with_it) > 1000
+    assert red_pixels(without) == 0
+
+
+def red_pixels(pixels: NDArray[np.uint8]) -> int:
+    return int((pixels == (255, 0, 0)).all(axis=2).sum())
 
 
 def test_a_chain_of_a_thousand_layers_is_one_page() -> None:

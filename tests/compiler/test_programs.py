@@ -12,7 +12,7 @@ from compiler.to_torch.build import build  # noqa: E402
 from segdsl.analysis.params import params  # noqa: E402
 from segdsl.analysis.shapes import shapes  # noqa: E402
 from segdsl.ir import Graph  # noqa: E402
-from tests.support.programs import Grown, programs  # noqa: E402
+from tests.support.grown import Grown, programs  # noqa: E402
 
 
 def expected(graph: Graph, sizes: dict[str, int]) -> tuple[object, ...]:

@@ -59,11 +59,13 @@ IDENTITIES = {
     "multiples of 16": ("output y = image", "f32[N, 1, H, W] where H % 16 == 0, W % 16 == 0"),
     "odd sizes": ("output y = image", "f32[N, 1, H, W] where (H - 1) % 8 == 0, W >= 20"),
     "a lost border": (
-        "small = image -> max_pool([8, 5], stride=1)\noutput y = image -> crop(like=small, offset=[3, 1])",
+        "small = image -> max_pool([8, 5], stride=1)\n"
+        "output y = image -> crop(like=small, offset=[3, 1])",
         "f32[N, 1, H, W] where H >= 8, W >= 5",
     ),
     "a lost border, one side": (
-        "small = image -> max_pool([6, 1], stride=1)\noutput y = image -> crop(like=small, offset=[5, 0])",
+        "small = image -> max_pool([6, 1], stride=1)\n"
+        "output y = image -> crop(like=small, offset=[5, 0])",
         "f32[N, 1, H, W] where H % 8 == 0",
     ),
     "an added border": ("output y = image -> pad([2, 3, 4, 5])", "f32[N, 1, H, W]"),
@@ -188,7 +190,7 @@ def test_two_inputs_are_refused() -> None:
     text = (
         "seg 1\nnet Two() {\n input a: [N, 1, H, W]\n input b: [N, 1, H, W]\n output y = a + b\n}\n"
     )
-    assert "2 inputs: `a` and `b`" in refused(segdsl.parse(text), signs(4, 4))
+    assert "2 inputs, `a` and `b`" in refused(segdsl.parse(text), signs(4, 4))
 
 
 def test_a_result_that_is_no_number_is_an_error() -> None:
@@ -196,7 +198,7 @@ def test_a_result_that_is_no_number_is_an_error() -> None:
     broken = Weights({
         "c.weight": np.full((2, 1, 1, 1), np.nan, np.float32), "c.bias": np.zeros(2, np.float32),
     })  # fmt: skip
-    with pytest.raises(SegError, match="E0114.*NaN"):
+    with pytest.raises(SegError, match=r"E0114.*NaN"):
         segment(graph, broken, signs(4, 4))
 
 
@@ -304,7 +306,7 @@ def test_bytes_stay_bytes(tmp_path: Path) -> None:
     run(segdsl.parse(text), recorder, pictured(tmp_path, COLOUR), tmp_path / "m.png")
     assert recorder.seen.dtype == torch.uint8
     np.testing.assert_array_equal(recorder.seen[0].numpy(), COLOUR.transpose(2, 0, 1))
-    with pytest.raises(SegError, match="E0112.*bytes"):
+    with pytest.raises(SegError, match=r"E0112.*bytes"):
         run(segdsl.parse(text), recorder, tmp_path / "photo.png", tmp_path / "n.png",
             normalisation=Normalisation((0.5,)))  # fmt: skip
     assert not (tmp_path / "n.png").exists()

@@ -153,12 +153,16 @@ def test_every_truncation_is_one_clear_error(tmp_path: Path, name: str) -> None:
     for length in range(1, len(whole) - 13, max(len(whole) // 40, 1)):
         path = tmp_path / f"cut{name}"
         path.write_bytes(whole[:length])
-        try:
-            read_picture(path)
-        except SegError as error:
-            assert error.diagnostics[0].code == "E0110"
-        else:
-            assert length > len(whole) // 2, "half a picture is no picture"
+        assert outcome(path) in ("E0110", "read" if length > len(whole) // 2 else "E0110")
+
+
+def outcome(path: Path, **options: int) -> str:
+    """`read`, or the code of the refusal; any other exception is the test's failure."""
+    try:
+        read_picture(path, **options)
+    except SegError as error:
+        return error.diagnostics[0].code
+    return "read"
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.gif"])
@@ -172,10 +176,7 @@ def test_flipped_bytes_never_escape_as_another_error(tmp_path: Path, name: str) 
         for place in draw.integers(0, len(whole), 3):
             broken[place] ^= int(draw.integers(1, 256))
         path.write_bytes(bytes(broken))
-        try:
-            read_picture(path, max_pixels=10_000)
-        except SegError:
-            refused += 1
+        refused += outcome(path, max_pixels=10_000) != "read"
     assert refused
 
 

@@ -16,7 +16,7 @@ pytest.importorskip("skimage")
 
 import compiler
 import segdsl
-from demo import run as demo_run
+from demo import show as demo_show
 from demo.coins import MIDDLE, labels, mean_iou, photograph
 from demo.training import Plan, train
 
@@ -69,9 +69,8 @@ def test_the_whole_demo_in_two_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(demo_run, "THREADS", 1)
     with (tmp_path / "log").open("w") as log:
-        score = demo_run.demo(Console(file=log, width=200), tmp_path / "out", TINY)
+        score = demo_show.show(tmp_path / "out", TINY, Console(file=log, width=200), threads=1)
     assert 0 <= score <= 1
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {"coins.png", "mask.png", "overlay.png", "panel.png", "unet.py",
@@ -105,8 +104,8 @@ def _check_module(out: Path) -> None:
 
 
 def test_a_failed_command_stops_the_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(demo_run, "segdsl_command", lambda words: 1)
+    monkeypatch.setattr(demo_show, "segdsl_command", lambda words: 1)
     monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit), (tmp_path / "log").open("w") as log:
-        demo_run.demo(Console(file=log), tmp_path / "out", TINY)
+        demo_show.show(tmp_path / "out", TINY, Console(file=log), threads=1)
     assert not (tmp_path / "out/panel.png").exists()

@@ -8,7 +8,7 @@ from segdsl.acceptance import first_outside, refused_size
 from segdsl.analysis.sizes import Condition, solve
 from segdsl.diagnostics import Diagnostic
 from segdsl.symbolic import symbol
-from tests.support.programs import examine_text
+from tests.support.grown import examine_text
 
 H = symbol("H")
 

@@ -15,7 +15,7 @@ from segdsl.ops.elementwise import Add, Maximum, Mul
 from segdsl.printer import print_graph
 from segdsl.symbolic import evaluate
 from segdsl.types import Feature
-from tests.support.programs import Grown, examine_text, programs
+from tests.support.grown import Grown, examine_text, programs
 
 
 def runs_at(graph: Graph, height: int, width: int) -> bool:

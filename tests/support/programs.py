@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from segdsl.analysis.params import params
+from segdsl.analysis.shapes import shapes
 from segdsl.elaborate.net import Setting
 from segdsl.ir import Graph
 from segdsl.limits import Limits
@@ -43,20 +44,12 @@ def places(text: str) -> list[tuple[str, str]]:
 
 
 def weights(text: str, **settings: Setting) -> list[str]:
-    """The full weight paths of a right program, in order."""
-    program = examined(text, **settings)
-    made = graph(text, **settings)
-    types = {}
-    for name in made:
-        op = made[name].op
-        results = op.infer(*(types[v] for v in made.operands(name)))
-        for port, feature in enumerate(results if isinstance(results, tuple) else (results,)):
-            types[type(made.inputs and made.operands(made.outputs[0])[0])(name, port)] = feature
-    assert program.graph is not None
-    return list(params(made, types))
+    """The full names of the arrays of a right program, in order."""
+    return list(params(graph(text, **settings)))
 
 
-def shape(text: str, output: str = "y", **settings: Setting) -> str:
-    """The printed type of an output."""
+def shape(text: str, **settings: Setting) -> str:
+    """The printed type of the first output of a right program."""
     made = graph(text, **settings)
-    raise NotImplementedError(made)
+    (value,) = made.operands(made.outputs[0])
+    return str(shapes(made)[value])

@@ -1,0 +1,86 @@
+"""FCN8s: written by segdsl from specs/fcn8s.seg.
+
+FCN-8s on VGG-16: coarse scores are enlarged x2, x2 and x8, and meet the scores of pool4 and
+pool3 on the way.  The image is padded by 100 pixels and pools round up, so any size works.
+Dropout is of single values, as in the Caffe release; wkentaro's port drops whole channels.
+@paper arXiv:1411.4038
+@code shelhamer/fcn.berkeleyvision.org voc-fcn8s/net.py
+@weights wkentaro/pytorch-fcn fcn8s_from_caffe
+
+input    image  float32[N, 3, H, W]
+output   score  float32[N, 21, H, W]
+
+134,489,759 parameters. The numbers in comments are lines of the .seg file.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def crop(x: Tensor, size: list[int], top: int, left: int) -> Tensor:
+    """The part of `x` of this size that begins at (top, left)."""
+    right, bottom = x.shape[3] - size[1] - left, x.shape[2] - size[0] - top
+    return F.pad(x, [-left, -right, -top, -bottom])
+
+
+class FCN8s(nn.Module):
+    def __init__(self, classes: int = 21):
+        super().__init__()
+        self.conv1_1 = nn.Conv2d(3, 64, 3, padding=100)
+        self.conv1_2 = nn.Conv2d(64, 64, 3, padding=1)
+        self.conv2_1 = nn.Conv2d(64, 128, 3, padding=1)
+        self.conv2_2 = nn.Conv2d(128, 128, 3, padding=1)
+        self.conv3_1 = nn.Conv2d(128, 256, 3, padding=1)
+        self.conv3_2 = nn.Conv2d(256, 256, 3, padding=1)
+        self.conv3_3 = nn.Conv2d(256, 256, 3, padding=1)
+        self.conv4_1 = nn.Conv2d(256, 512, 3, padding=1)
+        self.conv4_2 = nn.Conv2d(512, 512, 3, padding=1)
+        self.conv4_3 = nn.Conv2d(512, 512, 3, padding=1)
+        self.conv5_1 = nn.Conv2d(512, 512, 3, padding=1)
+        self.conv5_2 = nn.Conv2d(512, 512, 3, padding=1)
+        self.conv5_3 = nn.Conv2d(512, 512, 3, padding=1)
+        self.fc6 = nn.Conv2d(512, 4096, 7)
+        self.fc7 = nn.Conv2d(4096, 4096, 1)
+        self.score_fr = nn.Conv2d(4096, classes, 1)
+        self.upscore2 = nn.ConvTranspose2d(classes, classes, 4, stride=2, bias=False)
+        self.upscore2.requires_grad_(False)
+        self.score_pool4 = nn.Conv2d(512, classes, 1)
+        self.upscore_pool4 = nn.ConvTranspose2d(classes, classes, 4, stride=2, bias=False)
+        self.upscore_pool4.requires_grad_(False)
+        self.score_pool3 = nn.Conv2d(256, classes, 1)
+        self.upscore8 = nn.ConvTranspose2d(classes, classes, 16, stride=8, bias=False)
+        self.upscore8.requires_grad_(False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = F.relu(self.conv1_1(image))  # std/vgg.seg:8: [N, 64, H + 198, W + 198]
+        x = self.conv1_2(x)  # std/vgg.seg:9: [N, 64, H + 198, W + 198]
+        x = F.relu(x)  # std/vgg.seg:9: [N, 64, H + 198, W + 198]
+        x = F.relu(self.conv2_1(F.max_pool2d(x, 2, ceil_mode=True)))  # std/vgg.seg:8
+        x = self.conv2_2(x)  # std/vgg.seg:9: [N, 128, (H + 1)//2 + 99, (W + 1)//2 + 99]
+        x = F.relu(x)  # std/vgg.seg:9: [N, 128, (H + 1)//2 + 99, (W + 1)//2 + 99]
+        x = F.relu(self.conv3_1(F.max_pool2d(x, 2, ceil_mode=True)))  # std/vgg.seg:8
+        x = self.conv3_2(x)  # std/vgg.seg:9: [N, 256, (H + 1)//4 + 50, (W + 1)//4 + 50]
+        x = F.relu(x)  # std/vgg.seg:9: [N, 256, (H + 1)//4 + 50, (W + 1)//4 + 50]
+        x = self.conv3_3(x)  # std/vgg.seg:9: [N, 256, (H + 1)//4 + 50, (W + 1)//4 + 50]
+        x = F.relu(x)  # std/vgg.seg:9: [N, 256, (H + 1)//4 + 50, (W + 1)//4 + 50]
+        pool3 = F.max_pool2d(x, 2, ceil_mode=True)  # 21: [N, 256, (H + 5)//8 + 25, (W + 5)//8 + 25]
+        x = F.relu(self.conv4_1(pool3))  # std/vgg.seg:8: [N, 512, (H + 5)//8 + 25, (W + 5)//8 + 25]
+        x = self.conv4_2(x)  # std/vgg.seg:9: [N, 512, (H + 5)//8 + 25, (W + 5)//8 + 25]
+        x = F.relu(x)  # std/vgg.seg:9: [N, 512, (H + 5)//8 + 25, (W + 5)//8 + 25]
+        x = self.conv4_3(x)  # std/vgg.seg:9: [N, 512, (H + 5)//8 + 25, (W + 5)//8 + 25]
+        x = F.relu(x)  # std/vgg.seg:9: [N, 512, (H + 5)//8 + 25, (W + 5)//8 + 25]
+        pool4 = F.max_pool2d(x, 2, ceil_mode=True)  # [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
+        x = F.relu(self.conv5_1(pool4))  # [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
+        x = self.conv5_2(x)  # std/vgg.seg:9: [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
+        x = F.relu(x)  # std/vgg.seg:9: [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
+        x = self.conv5_3(x)  # std/vgg.seg:9: [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
+        x = F.relu(x)  # std/vgg.seg:9: [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
+        x = F.dropout(F.relu(self.fc6(F.max_pool2d(x, 2, ceil_mode=True))), 0.5, self.training)
+        fc7 = F.dropout(F.relu(self.fc7(x)), 0.5, self.training)  # 25
+        y = self.upscore2(self.score_fr(fc7))  # [N, 21, 2*((H + 5)//32) + 4, 2*((W + 5)//32) + 4]
+        skip4 = crop(self.score_pool4(pool4), y.shape[-2:], 5, 5)  # 28
+        y = self.upscore_pool4(y + skip4)  # 7: [N, 21, 4*((H + 5)//32) + 10, 4*((W + 5)//32) + 10]
+        skip3 = crop(self.score_pool3(pool3), y.shape[-2:], 9, 9)  # 30
+        y = self.upscore8(y + skip3)  # 7: [N, 21, 32*((H + 5)//32) + 88, 32*((W + 5)//32) + 88]
+        return crop(y, image.shape[-2:], 31, 31)  # 33: [N, 21, H, W]
