@@ -23,7 +23,6 @@ from segdsl.symbolic import Formula, Size, ceil_div, floor_div, substitute, symb
 from segdsl.types import Feature
 
 
-
 def run_checks(program: Elaboration, accepted: Mapping[str, SizeSet]) -> list[Diagnostic]:
     """Evaluate every pending `check`; a false one is E8001 with the true value."""
     found: list[Diagnostic] = []

@@ -178,6 +178,10 @@ class Reader:
             message = f"no file `{name}` next to this one"
             self.diagnostics.append(Diagnostic("E1007", message, span, helps=helps))
             return None
+        if not real.is_file():
+            message = f"`{name}` is no regular file"
+            self.diagnostics.append(Diagnostic("E1010", message, span))
+            return None
         return self._module(
             str(real), span, lambda: read_text(real, self.limits), real.parent, name
         )
@@ -275,10 +279,12 @@ def _read_bytes(path: Path, limit: int) -> bytes:
         raise SegError(
             Diagnostic("E0101", f"cannot read `{path}`: {error.strerror}", None)
         ) from error
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        kind = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+        raise SegError(Diagnostic("E0101", f"`{path}` is {kind}", None))
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            kind = "a directory" if path.is_dir() else "no regular file"
-            raise SegError(Diagnostic("E0101", f"`{path}` is {kind}", None))
         data = file.read(limit + 1)
     if len(data) > limit:
         message = f"`{path}` is larger than {limit:,} bytes, the limit for one file"

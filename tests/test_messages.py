@@ -1,19 +1,22 @@
 """The exact text of messages: `tests/messages/*.md` holds programs and what segdsl says about them.
 
-A file has a heading, a sentence, `seg` blocks (the first line of each names its file; the first block is
-the program that is checked) and one `text` block with the rendering. A line `# set: name=value` sets a
-parameter from outside. `pytest --update-golden` rewrites the `text` blocks; a person reads the difference.
+A file has a heading, a sentence, `seg` blocks (the first line of each names its file; the first is
+the program that is checked) and one `text` block with the rendering. `# set: name=value` sets a
+parameter from outside, `# limit: nodes=100` lowers a limit. `pytest --update-golden` rewrites the
+`text` blocks; a person reads the difference.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import segdsl
 from segdsl.diagnostics import Applicability, Diagnostic, Edit
+from segdsl.limits import Limits
 from segdsl.program import Program, examine_source
 from segdsl.render import render
 from segdsl.source import Source
@@ -24,6 +27,7 @@ EXPLAINED = sorted((Path(segdsl.__file__).parent / "explain").glob("*.md"))
 
 PROGRAM = re.compile(r"^```seg\n# file: (\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 TEXT = re.compile(r"^```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LIMIT = re.compile(r"^# limit: (\w+)=(\d+)$", re.MULTILINE)
 SETTING = re.compile(r"^# set: (\w+)=(\S+)$", re.MULTILINE)
 RAISED = re.compile(r'"([EW]\d{4})"')
 
@@ -42,7 +46,7 @@ PENDING: dict[str, str] = {
 """Codes that a program can give and that have no file here, with the reason."""
 
 NOT_OF_PROGRAMS = ("E00", "E01", "E5003", "E5004", "E5011", "E5012", "E6", "W7015")
-"""Syntax (tests of the parser), the command line, checkpoints, targets: not said about a program's meaning."""
+"""Syntax (tests of the parser), the command line, checkpoints, targets."""
 
 
 def read(path: Path, folder: Path) -> tuple[Source, Program]:
@@ -54,12 +58,24 @@ def read(path: Path, folder: Path) -> tuple[Source, Program]:
         file.write_text(text, encoding="utf-8", newline="\n")
     name, text = programs[0]
     source = Source(name, text)
-    settings = {key: value for key, value in SETTING.findall(text)}
-    return source, examine_source(
-        source, folder, settings=settings, every=True, key=str((folder / name).resolve())
+    return source, examine_text(source, folder)
+
+
+def examine_text(source: Source, folder: Path) -> Program:
+    """What segdsl says about a program with the settings and limits that its first lines give."""
+    settings = dict(SETTING.findall(source.text))
+    lower = {name: int(value) for name, value in LIMIT.findall(source.text)}
+    return examine_source(
+        source,
+        folder,
+        settings=settings,
+        limits=replace(Limits(), **lower),
+        every=True,
+        key=str((folder / source.name).resolve()),
     )
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_message(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     _, program = read(path, tmp_path)
@@ -89,9 +105,8 @@ def test_spans_lie_in_their_files(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_edits_mend_their_mistake(path: Path, tmp_path: Path) -> None:
-    """The first edit that is not a template makes the message vanish and adds none of another code."""
+    """The first edit that is no template makes the message vanish and adds no other code."""
     source, program = read(path, tmp_path)
-    settings = {key: value for key, value in SETTING.findall(source.text)}
     for d in program.diagnostics:
         edits = _edits(d)
         if not edits or any(e.span.source is not source for e in edits):
@@ -99,7 +114,7 @@ def test_edits_mend_their_mistake(path: Path, tmp_path: Path) -> None:
         text = source.text
         for edit in sorted(edits, key=lambda e: e.span.start, reverse=True):
             text = text[: edit.span.start] + edit.text + text[edit.span.end :]
-        after = examine_source(Source(source.name, text), tmp_path, settings=settings, every=True)
+        after = examine_text(Source(source.name, text), tmp_path)
         assert [a.code for a in after.diagnostics].count(d.code) < [
             b.code for b in program.diagnostics
         ].count(d.code)

@@ -79,10 +79,12 @@ def instantiate(state: State, ref: BlockRef, call: Invocation) -> Anything:
 
 
 def _check_depth(state: State, call: Invocation) -> None:
-    """Refuse instances inside instances without end, as a block that is its own argument makes them."""
+    """Refuse instances inside instances without end: a block that is its own argument."""
     depth = sum(isinstance(step, Instance) for step in call.frame.scope)
     if depth >= state.limits.block_depth:
-        message = f"blocks stand inside one another more than {state.limits.block_depth} levels deep"
+        message = (
+            f"blocks stand inside one another more than {state.limits.block_depth} levels deep"
+        )
         refuse(call.frame, "E0021", message, call.callee_span)
 
 
@@ -115,9 +117,7 @@ def _arguments(
             assert param.default is not None
             span = param.default.span
             value = argument(state, frame, param.default, hint_of(param.type))
-        values[name] = conform(
-            call.frame, name, param.type, parameter_hint(param), value, span
-        )
+        values[name] = conform(call.frame, name, param.type, parameter_hint(param), value, span)
         spans[name] = span
         frame.names.own[name] = Binding(values[name], param.name.span)
     return values, spans

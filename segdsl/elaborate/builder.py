@@ -185,7 +185,7 @@ class Builder:
 
 
 def _twice(path: str, other: _Owner, span: Span, frame: Frame) -> Diagnostic:
-    """Two owners of one path: two turns of a loop, two calls of a block, or two places in the text."""
+    """Two owners of one path: two turns of a loop, two calls of a block, or two places."""
     pairs = zip(other.scope, frame.scope, strict=False)
     first, second = next(((a, b) for a, b in pairs if a != b), (None, None))
     if isinstance(second, Turn) and other.span == span:

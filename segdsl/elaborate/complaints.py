@@ -13,8 +13,23 @@ from segdsl.spelling import FOREIGN_CALLABLES, foreign_framework, nearest
 from segdsl.types import INITIALISERS
 
 BUILTINS = frozenset(
-    ["len", "range", "enumerate", "reversed", "zip", "sum", "min", "max", "abs", "int", "float",
-    "str", "ceil", "floor", "activation"]
+    [
+        "len",
+        "range",
+        "enumerate",
+        "reversed",
+        "zip",
+        "sum",
+        "min",
+        "max",
+        "abs",
+        "int",
+        "float",
+        "str",
+        "ceil",
+        "floor",
+        "activation",
+    ]
 )
 """Compile-time functions of the language; `sum`, `max` and `min` also join lists of maps."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -34,6 +35,7 @@ class Mismatch(Exception):
         self.words = words
 
 
+@cache
 def choices(hint: Any) -> tuple[str, ...]:
     """The bare words that a declared type allows."""
     if get_origin(hint) is Literal:
@@ -43,6 +45,7 @@ def choices(hint: Any) -> tuple[str, ...]:
     return ()
 
 
+@cache
 def takes_initialiser(hint: Any) -> bool:
     """Whether a declared type is an initialiser."""
     options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
@@ -189,7 +192,9 @@ def wrong_value(name: str, value: Anything, mismatch: Mismatch, span: Span) -> D
         notes = _translation(value)
         guess = nearest(value, mismatch.words)
         helps = text_helps(f"did you mean `{guess}`?") if guess else ()
-    return Diagnostic(mismatch.code, _sentence(name, value, mismatch), span, notes=notes, helps=helps)
+    return Diagnostic(
+        mismatch.code, _sentence(name, value, mismatch), span, notes=notes, helps=helps
+    )
 
 
 def _translation(word: str) -> tuple[str, ...]:

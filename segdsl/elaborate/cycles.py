@@ -60,7 +60,7 @@ def _circle(
 
 
 def reaching(items: References, targets: Sequence[Entry]) -> set[int]:
-    """The items that refer to one of `targets`, directly or through others, and these themselves."""
+    """The items that refer to one of `targets`, directly or through others, and these."""
     users: dict[int, list[int]] = {}
     for key, (_, uses) in items.items():
         for use in uses:

@@ -29,7 +29,7 @@ PLAIN: Mapping[str, Any] = {"int": int, "float": float, "bool": bool, "str": str
 
 
 def hint_of(declared: syntax.Type) -> Any:
-    """The Python type of a compile-time value; None for blocks and ports, and for a type that is none."""
+    """The Python type of a compile-time value; None for blocks, ports and what is no type."""
     if isinstance(declared, syntax.NamedType):
         if declared.name.name == "oneof":
             return Literal[choice_words(declared)]
@@ -39,8 +39,9 @@ def hint_of(declared: syntax.Type) -> Any:
     (dim,) = declared.dims
     if isinstance(dim, syntax.ListExpr):
         inner = dim.elements[0] if len(dim.elements) == 1 else None
-        known = isinstance(inner, syntax.Name) and inner.name in PLAIN
-        return _list_of(_list_of(PLAIN[inner.name])) if known else None  # type: ignore[union-attr]
+        if not isinstance(inner, syntax.Name) or inner.name not in PLAIN:
+            return None
+        return _list_of(_list_of(PLAIN[inner.name]))
     assert isinstance(dim, syntax.Name)
     return _list_of(PLAIN[dim.name]) if dim.name in PLAIN else None
 

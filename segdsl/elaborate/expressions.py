@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from segdsl import syntax
 from segdsl.elaborate.arithmetic import combine, compare_values, negate
-from segdsl.elaborate.bindings import bind
+from segdsl.elaborate.bindings import bind, remember_stage
 from segdsl.elaborate.calls import Target, call
 from segdsl.elaborate.declared import conform, hint_of
 from segdsl.elaborate.frame import FAILED, Failed, Frame
@@ -41,8 +41,8 @@ def evaluate(state: State, frame: Frame, expr: syntax.Expr, label: str = "") -> 
             refuse(frame, "E4006", message, expr.span)
         return _evaluate(state, frame, expr, label)
     except RecursionError:
-        # Instances inside instances use up Python's stack before they reach their own limit. Where there
-        # is no room for the refusal either, it fails again one level further out, until there is.
+        # Instances inside instances use up Python's stack before they reach their own limit. Where
+        # there is no room for the refusal either, it fails again one level out, until there is.
         refuse(frame, "E0021", "this is nested too deep", expr.span)
     finally:
         state.depth -= 1
@@ -155,6 +155,7 @@ def run_stages(
                 value = _stage(state, frame, stage, value, span, hint)
         if stage.tap is not None:
             bind(frame, stage.tap, value)
+            remember_stage(state, frame, stage.tap.name, value)
         span = stage.span
     return value
 

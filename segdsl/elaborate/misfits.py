@@ -43,6 +43,8 @@ def _misfit(node: Node, param: Param) -> Diagnostic:
     message = f"{name} initialisation needs a kernel of two axes or more"
     if len(param.shape) > 1:
         first, second = param.shape[:2]
-        message = f"{name} initialisation needs equal channels: this kernel has {first} and {second}"
+        message = (
+            f"{name} initialisation needs equal channels: this kernel has {first} and {second}"
+        )
     notes = (f"the kernel of `{node.path}` is {list(param.shape)}",)
     return Diagnostic("E5005", message, span, notes=notes)

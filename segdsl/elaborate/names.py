@@ -23,8 +23,8 @@ class Names:
 
     Attributes:
         diagnostics: what is wrong, file by file, in the order of the text.
-        unfit: nets of the main file that cannot be elaborated: they reach a block that contains itself
-            or whose head is wrong.
+        unfit: nets of the main file that cannot be elaborated: they reach a block that contains
+            itself or whose head is wrong.
     """
 
     diagnostics: tuple[Diagnostic, ...]
@@ -39,9 +39,9 @@ def check_names(module: Module) -> list[Diagnostic]:
 def survey(module: Module) -> Names:
     """Look at every item of a file and of the files it imports, whether it is used or not.
 
-    Names in value and in call position, the arguments of calls, types, literals, circles and doc tags; in
-    every branch. Takes time linear in the text. The standard library is taken to be right, unless it is
-    the main file.
+    Names in value and in call position, the arguments of calls, types, literals, circles and doc
+    tags; in every branch. Takes time linear in the text. The standard library is taken to be right,
+    unless it is the main file.
     """
     found: list[Diagnostic] = []
     items: dict[int, tuple[Entry, Sequence[Use]]] = {}

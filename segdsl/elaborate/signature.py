@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass
+from functools import cached_property
 
 from segdsl import syntax
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, SegError, text_helps
@@ -31,7 +32,7 @@ class Signature:
     parameters: tuple[Parameter, ...]
     declared: Span | None = None
 
-    @property
+    @cached_property
     def positional(self) -> tuple[Parameter, ...]:
         """Those that may be unnamed."""
         return tuple(p for p in self.parameters if p.positional)

@@ -38,7 +38,6 @@ from segdsl.source import Span
 from segdsl.symbolic import Size, symbol
 from segdsl.types import ZEROS, DType, Initialiser
 
-
 FINAL = frozenset({"E4003", "E4006", "E5008"})
 """Limits of a whole program: what exceeds one is told once, and nothing more is expanded."""
 
@@ -383,9 +382,7 @@ def _run_layer(state: State, frame: Frame, statement: syntax.Layer) -> None:
     _bind(state, frame, statement.name, layer)
 
 
-def check_arguments(
-    frame: Frame, target: Callee, args: tuple[syntax.Arg, ...], span: Span
-) -> None:
+def check_arguments(frame: Frame, target: Callee, args: tuple[syntax.Arg, ...], span: Span) -> None:
     """Match the arguments of a layer where it is declared, not first where it is used.
 
     Raises:

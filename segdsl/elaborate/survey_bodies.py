@@ -8,6 +8,7 @@ from segdsl.elaborate.complaints import bound_in_branch, bound_in_loop, never_bo
 from segdsl.elaborate.convert import NOT_LITERAL, literal
 from segdsl.elaborate.declared import parameter_hint
 from segdsl.elaborate.dims import names_in
+from segdsl.elaborate.expressions import split_call
 from segdsl.elaborate.heads import check_type, map_type
 from segdsl.elaborate.initialisers import is_initialiser, no_initialiser
 from segdsl.elaborate.scopes import Meaning, Scope, Vague, names_of
@@ -48,7 +49,11 @@ def survey_net(survey: Survey, net: syntax.Net) -> None:
 
 def survey_const(survey: Survey, const: syntax.Const) -> None:
     """The value of a constant, which may use other constants."""
-    hint = parameter_hint(syntax.Param(const.name, const.type, None, const.span)) if const.type else None
+    hint = (
+        parameter_hint(syntax.Param(const.name, const.type, None, const.span))
+        if const.type
+        else None
+    )
     check_argument(survey, const.name.name, const.value, hint)
 
 
@@ -113,9 +118,7 @@ def _output_port(survey: Survey, block: syntax.Block, port: syntax.Port) -> None
     if gone is None:
         survey.report(never_bound(block.name.name, name))
     elif gone.condition:
-        survey.report(
-            bound_in_branch(name.name, gone.span, gone.condition, gone.taken, name.span)
-        )
+        survey.report(bound_in_branch(name.name, gone.span, gone.condition, gone.taken, name.span))
     else:
         survey.report(bound_in_loop(name.name, gone.span, name.span))
 
@@ -286,9 +289,7 @@ def _layer(survey: Survey, statement: syntax.Layer) -> None:
     if isinstance(value, syntax.At):
         visit_path(survey, value.path)
         value = value.value
-    callee, args = value, tuple[syntax.Arg, ...]()
-    if isinstance(value, syntax.Call):
-        callee, args = value.callee, value.args
+    callee, args = split_call(value)
     check_layer(survey, callee, args)
     survey.introduce(statement.name, Vague.LAYER)
 

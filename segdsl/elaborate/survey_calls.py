@@ -17,6 +17,7 @@ from segdsl.elaborate.convert import (
     wrong_value,
 )
 from segdsl.elaborate.declared import parameter_hint
+from segdsl.elaborate.expressions import split_call
 from segdsl.elaborate.initialisers import (
     ambiguous_choice,
     initialiser_problem,
@@ -38,7 +39,7 @@ from segdsl.source import Span
 
 
 def visit(survey: Survey, expr: syntax.Expr) -> None:
-    """Look at every name and call of an expression; recursion is as deep as the syntax, at most 128."""
+    """Look at every name and call of an expression; recursion is as deep as the syntax: 128."""
     match expr:
         case syntax.Name(name, span):
             survey.value(name, span)
@@ -98,9 +99,7 @@ def _stages(survey: Survey, stages: tuple[syntax.Stage | syntax.Repeat, ...]) ->
         if isinstance(stage, syntax.Repeat):
             _repeat(survey, stage)
         else:
-            expr, args = stage.call, tuple[syntax.Arg, ...]()
-            if isinstance(expr, syntax.Call):
-                expr, args = expr.callee, expr.args
+            expr, args = split_call(stage.call)
             _call(survey, expr, args, piped=True)
             visit_path(survey, stage.path)
         if stage.tap is not None:
@@ -188,9 +187,7 @@ def _call(
     check_call(survey, meaning, callee.span, args, piped=piped)
 
 
-def _callee(
-    survey: Survey, callee: syntax.Expr, args: tuple[syntax.Arg, ...]
-) -> Meaning | None:
+def _callee(survey: Survey, callee: syntax.Expr, args: tuple[syntax.Arg, ...]) -> Meaning | None:
     if isinstance(callee, syntax.Name):
         return survey.callee(callee, args)
     if isinstance(callee, syntax.Attr):
@@ -214,7 +211,7 @@ def check_call(
     *,
     piped: bool,
 ) -> None:
-    """The arguments of a call: their names against the signature, their values as far as they are plain."""
+    """The arguments of a call: their names against the signature, and their plain values."""
     match meaning:
         case OperatorRef(cls):
             hints = {name: hint for name, (_, hint) in signature(cls).items()}
@@ -267,7 +264,7 @@ def check_layer(survey: Survey, callee: syntax.Expr, args: tuple[syntax.Arg, ...
 
 
 def _unmatched(survey: Survey, expr: syntax.Expr) -> None:
-    """An argument of which nobody knows what it is for: bare words may be choices or initialisers."""
+    """An argument that belongs to nothing known: bare words may be choices or initialisers."""
     if isinstance(expr, syntax.Name) and not survey.knows(expr.name):
         return
     if isinstance(expr, syntax.Call) and is_initialiser(expr):
@@ -277,9 +274,7 @@ def _unmatched(survey: Survey, expr: syntax.Expr) -> None:
     visit(survey, expr)
 
 
-def check_argument(
-    survey: Survey, name: str, expr: syntax.Expr, hint: Any, unit: str = ""
-) -> None:
+def check_argument(survey: Survey, name: str, expr: syntax.Expr, hint: Any, unit: str = "") -> None:
     """One argument of declared type `hint` (None: a map or a block)."""
     words = choices(hint)
     bare = expr.name if isinstance(expr, syntax.Name) else ""

@@ -1,4 +1,4 @@
-"""What the static pass carries through one item: its file, its names, its findings, what it refers to."""
+"""What the static pass carries through one item: its file, names, findings and references."""
 
 from __future__ import annotations
 

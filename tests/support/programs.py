@@ -13,7 +13,9 @@ from segdsl.source import Source
 INPUT = "input image: f32[N, 3, H, W]"
 
 
-def net(body: str, items: str = "", *, params: str = "", where: str = "", given: str = INPUT) -> str:
+def net(
+    body: str, items: str = "", *, params: str = "", where: str = "", given: str = INPUT
+) -> str:
     """A file with one net `T` around `body`; `items` stand before it."""
     head = f"net T({params})" + (f" where {where}" if where else "")
     return f"seg 1\n{items}\n{head} {{\n{given}\n{body}\n}}\n"
@@ -45,11 +47,11 @@ def places(text: str) -> list[tuple[str, str]]:
 
 def weights(text: str, **settings: Setting) -> list[str]:
     """The full names of the arrays of a right program, in order."""
-    return list(params(graph(text, **settings)))
+    return list(params(graph(text, None, **settings)))
 
 
 def shape(text: str, **settings: Setting) -> str:
     """The printed type of the first output of a right program."""
-    made = graph(text, **settings)
+    made = graph(text, None, **settings)
     (value,) = made.operands(made.outputs[0])
     return str(shapes(made)[value])

@@ -22,6 +22,7 @@ from segdsl.analysis.reach.periodic import (
 from segdsl.analysis.reach.wiring import AXES, Wire, Wiring, wire
 from segdsl.analysis.sizes import SizeSet
 from segdsl.ir import Graph, Value
+from segdsl.taps import Taps
 from segdsl.types import Axis
 
 Tags = frozenset[str]
@@ -181,21 +182,154 @@ def _cell(wired: Wire, cells: Mapping[str, Cell]) -> Cell:
 
 def _line(wired: Wire, axis: Axis, read: Sequence[Line]) -> tuple[Line, list[State]]:
     """The line of a node, and what each operand alone would make of the local field."""
-    taps, tags = wired.taps[axis], wired.tags[axis]
+    taps, kinds = wired.taps[axis], wired.tags[axis]
     parts: list[State] = [
-        through(line.local, form) if tag == "value" else None
-        for line, form, tag in zip(read, taps, tags, strict=True)
+        through(line.local, form) if kind == "value" else None
+        for line, form, kind in zip(read, taps, kinds, strict=True)
     ]
-    rests = wired.rests[axis]
-    if len(read) == 1 and tags[0] == "value" and taps[0].also is None:
-        (line,), (part,) = read, parts
-        if part is line.local and (rests is None or rests == line.rests):
-            return (line, parts) if _passes(line, taps[0]) else (_full(line, taps[0], parts), parts)
     local = merge(parts)
-    used = [(line, tag) for line, tag in zip(read, tags, strict=True) if tag != "size"]
-    rests = rests or next((line.rests for line, _ in used if line.rests), None)
-    found = _tags(read, wired, axis)
-    if not any(found):
-        return Line(local, local, rests=rests), parts
-    full = _all(read, wired, axis)
-    return Line(local, local if full == local else full, *found, rests), parts
+    tags, via = _tags(wired, axis, read)
+    full = _full(taps, read) if tags else local
+    found = Line(local, local if full == local else full, tags, via, _rests(wired, axis, read))
+    return (read[0] if len(read) == 1 and _same(found, read[0]) else found), parts
+
+
+def _same(found: Line, before: Line) -> bool:
+    """Whether a node changes nothing, so that it can share its operand's line."""
+    return (
+        found.local is before.local
+        and (found.full is before.full or found.full == before.full)
+        and found[2:] == before[2:]
+    )
+
+
+def _full(taps: Sequence[Taps], read: Sequence[Line]) -> State:
+    """The field along all edges."""
+    parts: list[State] = [through(line.full, form) for line, form in zip(read, taps, strict=True)]
+    spread = any(
+        form.also is not None and line.full is not None
+        for line, form in zip(read, taps, strict=True)
+    )
+    return merge([*parts, EVERYTHING] if spread else parts)
+
+
+def _tags(wired: Wire, axis: Axis, read: Sequence[Line]) -> tuple[Tags, Tags]:
+    """The kinds of edges on any path, and the last of each path, that carry no plain values."""
+    tags, via = NO_TAGS, NO_TAGS
+    for line, form, kind in zip(read, wired.taps[axis], wired.tags[axis], strict=True):
+        if line.full is None or kind == "size":
+            continue
+        tags, via = tags | line.tags, via | line.via if kind == "value" else via | {kind}
+        if kind != "value":
+            tags = tags | {kind}
+        if form.also is not None:
+            tags, via = tags | {form.also}, via | {form.also}
+    return tags, via
+
+
+def _rests(wired: Wire, axis: Axis, read: Sequence[Line]) -> str | None:
+    """The class of sizes that a line holds for; None: all."""
+    own = wired.rests[axis]
+    kinds = wired.tags[axis]
+    inherited = (line.rests for line, kind in zip(read, kinds, strict=True) if kind != "size")
+    return own or next((rests for rests in inherited if rests), None)
+
+
+def _product(read: Sequence[Cell], rows: Sequence[State], columns: Sequence[State]) -> bool:
+    """Whether the local 2-D set is rows x columns.
+
+    It is if one operand's set holds all others on both axes, or all are the same on one axis.
+    """
+    pairs = list(
+        {(id(r), id(c)): (r, c) for r, c in zip(rows, columns, strict=True)
+         if r is not None and c is not None}.values()
+    )  # fmt: skip
+    if not all(cell.product for cell, r in zip(read, rows, strict=True) if r is not None):
+        return False
+    if len(pairs) <= 1:
+        return True
+    if any(len({pair[axis] for pair in pairs}) == 1 for axis in AXES):
+        return True
+    return any(
+        all(within(r, big[0]) and within(c, big[1]) for r, c in pairs) for big in pairs
+    )
+
+
+def describe(line: Line, centre: Centre | None) -> AxisReach:
+    """The numbers of a line, as tables and JSON show them."""
+    tags = tuple(sorted(_shown_tags(line))) or ("local",)
+    offsets = (centre.low, centre.high) if isinstance(centre, Centre) else None
+    full = _described_full(line)
+    if not isinstance(line.local, Phases):
+        reason = _reason(line)
+        return AxisReach(
+            None, None, None, None, None, None, None, offsets, None,
+            tags, tuple(sorted(line.via)), full, line.rests, reason,
+        )  # fmt: skip
+    state = line.local
+    lengths = [span.length for _, span in state.read()]
+    return AxisReach(
+        state.jump,
+        min(lengths, default=None),
+        max(lengths, default=None),
+        state.period,
+        state.shift,
+        ends(state),
+        centre_offset(state),
+        offsets,
+        density(state),
+        tags,
+        tuple(sorted(line.via)),
+        full,
+        line.rests,
+        None,
+    )
+
+
+def _shown_tags(line: Line) -> set[str]:
+    return set(line.tags) | ({"global"} if isinstance(line.full, Everything) else set())
+
+
+def _reason(line: Line) -> str:
+    match line.local:
+        case Unknown(reason):
+            return reason
+        case Everything():
+            return "the whole axis is read"
+    if line.full is None:
+        return "no pixel of this input is read"
+    return f"pixels are read by {' and '.join(sorted(line.via))} edges only"
+
+
+def _described_full(line: Line) -> FullReach | str | None:
+    if line.full is line.local or line.full == line.local:
+        return None
+    match line.full:
+        case Everything():
+            return "global"
+        case Phases():
+            lengths = [span.length for _, span in line.full.read()]
+            smallest, largest = min(lengths, default=None), max(lengths, default=None)
+            return FullReach(smallest, largest, ends(line.full))
+        case Unknown(reason):
+            return FullReach(None, None, None, reason)
+    return None
+
+
+def ends(state: Phases) -> tuple[tuple[int, int] | None, ...]:
+    """First and last pixel of each phase."""
+    return tuple(None if span is None else (span.lo, span.hi) for span in state.spans)
+
+
+def centre_offset(state: Phases) -> Fraction | None:
+    """The mean middle of the phases that read anything, less jump*f."""
+    middles = [Fraction(s.lo + s.hi, 2) - state.jump * f for f, s in state.read()]
+    return sum(middles, Fraction(0)) / len(middles) if middles else None
+
+
+def density(state: Phases) -> Fraction | None:
+    """The least share of pixels inside a phase's interval that are read."""
+    counts = [(span.count, span.length) for _, span in state.read()]
+    if not counts or any(count is None for count, _ in counts):
+        return None
+    return min(Fraction(count or 0, length) for count, length in counts)

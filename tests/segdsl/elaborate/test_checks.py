@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.support.programs import codes, examined, net
 
 BODY = "deep = image -> conv(8, 3, stride=2, pad=1) @c\noutput y = deep -> conv(2, 1) @h"
@@ -87,4 +88,6 @@ def test_a_var_in_a_check_is_that_of_its_line() -> None:
 
 
 def test_no_stride_without_a_size() -> None:
-    assert codes(net("g = image -> global_avg_pool\noutput y = g\ncheck stride(g) == 1")) == ["E8002"]
+    assert codes(net("g = image -> global_avg_pool\noutput y = g\ncheck stride(g) == 1")) == [
+        "E8002"
+    ]

@@ -64,7 +64,9 @@ def test_ports_of_instances() -> None:
     unit = made["stage.1.conv"].scope[-1]
     assert isinstance(unit, Instance)
     ports = made.ports[unit]
-    assert [(name, value) for name, value in ports.inputs] == [("x", made.operands("stage.1.conv")[0])]
+    assert [(name, value) for name, value in ports.inputs] == [
+        ("x", made.operands("stage.1.conv")[0])
+    ]
     ((name, value),) = ports.outputs
     assert name == "y"
     assert made[value.node].op.name == "relu"  # type: ignore[union-attr]

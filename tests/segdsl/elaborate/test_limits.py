@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+
 from segdsl.limits import Limits
 from tests.support.programs import codes, examined, graph, net, places, shape
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.support.programs import codes, examined, net, places, weights
 
 BLOCK = """

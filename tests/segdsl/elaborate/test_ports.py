@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.support.programs import codes, examined, graph, net, places, shape
 
 
-def block(ports: str, outputs: str = "y: tensor", body: str = "y = x -> relu", where: str = "") -> str:
+def block(
+    ports: str, outputs: str = "y: tensor", body: str = "y = x -> relu", where: str = ""
+) -> str:
     tail = f" where {where}" if where else ""
     return f"block A({ports}) -> ({outputs}){tail} {{\n  {body}\n}}"
 
@@ -134,7 +137,12 @@ def test_conditions_outside_the_form(condition: str) -> None:
     assert codes(net("output y = image -> A", items)) == ["E2011"]
 
 
-TWO = "block Two(x: tensor) -> (small: tensor, large: tensor) {\n small = x -> conv(1, 1)\n large = x\n}"
+TWO = """
+block Two(x: tensor) -> (small: tensor, large: tensor) {
+  small = x -> conv(1, 1)
+  large = x
+}
+"""
 
 
 def test_records() -> None:

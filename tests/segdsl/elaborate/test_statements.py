@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from segdsl.analysis.params import count, params
 from segdsl.ops.ports import Output
 from tests.support.programs import codes, examined, graph, net, places, shape, weights
@@ -56,7 +57,11 @@ def test_weights_are_values() -> None:
 
 @pytest.mark.parametrize(
     ("weight", "code"),
-    [("weight g: [H] = ones", "E2010"), ("weight g: [3] = onse", "E2007"), ("weight g: [0]", "E2010")],
+    [
+        ("weight g: [H] = ones", "E2010"),
+        ("weight g: [3] = onse", "E2007"),
+        ("weight g: [0]", "E2010"),
+    ],
 )
 def test_what_weights_refuse(weight: str, code: str) -> None:
     assert codes(net(f"{weight}\n{END}")) == [code]

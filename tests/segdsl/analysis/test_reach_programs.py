@@ -1,0 +1,160 @@
+"""Receptive fields of programs that nobody wrote, against perturbation of the compiled module."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from hypothesis import assume, given, note, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from compiler.to_torch.build import build  # noqa: E402
+from segdsl.analysis.reach.concrete import Concrete, fields  # noqa: E402
+from segdsl.analysis.reach.periodic import Phases  # noqa: E402
+from segdsl.analysis.reach.support import pixel  # noqa: E402
+from segdsl.analysis.reach.tables import reach  # noqa: E402
+from segdsl.ir import Graph, Value  # noqa: E402
+from segdsl.types import Axis  # noqa: E402
+from tests.support.grown import Grown, examine_text  # noqa: E402
+from tests.support.perturb import BUMPS, moves, positive  # noqa: E402
+from tests.support.spatial import spatial_programs  # noqa: E402
+
+GRAPHS = int(os.environ.get("SEGDSL_RF_GRAPHS", "80"))
+MOST_OUTPUTS = 400
+AXES: tuple[Axis, Axis] = (0, 1)
+
+
+def sizes_of(grown: Grown, draw: st.DataObject) -> dict[str, int]:
+    """Small sizes that the program accepts."""
+    found = {}
+    for name in "HW":
+        known = grown.program.accepted[name]
+        start = draw.draw(st.integers(1, 13), label=name)
+        size = known.at_least(start) or known.minimum
+        assert size is not None
+        found[name] = size
+    return found
+
+
+def stated(concrete: Concrete, value: Value) -> np.ndarray:
+    """The full 2-D support of every output pixel."""
+    wiring = concrete.wiring
+    h, w, height, width = (
+        int(str(wiring.extent(node, axis))) for node in (value.node, wiring.input) for axis in AXES
+    )
+    found = np.zeros((h, w, height, width), dtype=bool)
+    for y in range(h):
+        for x in range(w):
+            support = pixel(wiring, value, y, x)
+            if support.rows is not None and support.cols is not None:
+                (top, bottom), (left, right) = support.rows, support.cols
+                found[y, x, top : bottom + 1, left : right + 1] = support.mask
+                assert support.count == support.mask.sum()
+    return found
+
+
+def compare(graph: Graph, at: dict[str, int]) -> None:
+    """Full supports, concrete intervals and pixels must be those of the torch module."""
+    concrete = fields(graph, at)
+    (value,) = graph.operands(graph.outputs[0])
+    shape = concrete.wiring.types[value].shape
+    assume(int(str(shape[2])) * int(str(shape[3])) <= MOST_OUTPUTS)
+    says = stated(concrete, value)
+    module = positive(build(graph), 0)
+    seen = np.zeros_like(says)
+    for trial in range(len(BUMPS)):
+        surely, at_all = moves(module, 4, at["H"], at["W"], trial)
+        assert not (surely & ~says).any(), "torch reads pixels that are not stated"
+        seen |= at_all
+        if not (says & ~seen).any():
+            break
+    assert not (says & ~seen).any(), "stated pixels that torch never reads"
+    for axis in AXES:
+        check_hulls(concrete, value, axis, says)
+
+
+def check_hulls(concrete: Concrete, value: Value, axis: Axis, says: np.ndarray) -> None:
+    """The intervals of an axis are the hulls of the supports, seen from that axis."""
+    field = concrete.full(value, axis)
+    lines = says.any(axis=(1, 3)) if axis == 0 else says.any(axis=(0, 2))
+    for y, line in enumerate(lines):
+        read = np.flatnonzero(line)
+        interval = None if field is None else field.at(y)
+        if read.size:
+            assert interval is not None
+            assert interval[0] <= read[0]
+            assert interval[1] >= read[-1]
+    if all_read(says):
+        for y, line in enumerate(lines):
+            read = np.flatnonzero(line)
+            assert field is not None
+            assert field.at(y) == (read[0], read[-1])
+
+
+def all_read(says: np.ndarray) -> bool:
+    """Whether every output pixel reads something: else one axis may hide the other."""
+    return bool(says.any(axis=(2, 3)).all())
+
+
+@settings(max_examples=GRAPHS)
+@given(spatial_programs(), st.data())
+def test_full_supports_are_what_torch_reads(grown: Grown, data: st.DataObject) -> None:
+    torch.set_num_threads(1)
+    graph = grown.program.graph
+    assert graph is not None
+    at = sizes_of(grown, data)
+    assume(at["H"] * at["W"] <= 400)
+    note(grown.text)
+    compare(graph, at)
+
+
+@settings(max_examples=GRAPHS)
+@given(spatial_programs(), st.data())
+def test_the_interior_is_periodic(grown: Grown, data: st.DataObject) -> None:
+    """Where no tap is near a border, the concrete field is the periodic one."""
+    graph = grown.program.graph
+    assert graph is not None
+    note(grown.text)
+    at = {}
+    for name in "HW":
+        known = grown.program.accepted[name]
+        size = known.at_least(data.draw(st.integers(60, 90), label=name)) or known.minimum
+        assert size is not None
+        at[name] = size
+    table, concrete = reach(graph, at=at), fields(graph, at)
+    for node in graph:
+        for axis in AXES:
+            check_interior(table.line(Value(node), axis).local, concrete, Value(node), axis)
+
+
+def check_interior(state: object, concrete: Concrete, value: Value, axis: Axis) -> None:
+    """Every concrete interval lies inside the periodic one; untouched ones are equal to it."""
+    field = concrete.local(value, axis)
+    if state is None:
+        assert field is None
+    if not isinstance(state, Phases) or field is None:
+        return
+    size = int(str(concrete.wiring.extent(concrete.wiring.input, axis)))
+    for y in range(len(field)):
+        span, interval = state.at(y), field.at(y)
+        if span is None or interval is None:
+            continue
+        # Reflected and clamped taps may reach inside from beyond a border.
+        if interval[0] > 0 and interval[1] < size - 1 and span.lo >= 0 and span.hi < size:
+            assert interval[0] >= span.lo - size
+    return
+
+
+def test_a_named_case() -> None:
+    graph = examine_text(
+        "seg 1\nnet A() {\n  input x: f32[N, 4, H, W]\n"
+        "  output y = x -> conv(4, 3, stride=2) -> conv(4, 3, pad=1)\n}\n"
+    ).graph
+    assert graph is not None
+    field = fields(graph, {"H": 8, "W": 9}).full(Value(graph.outputs[0]), 0)
+    assert field is not None
+    assert [field.at(y) for y in range(3)] == [(0, 4), (0, 6), (2, 6)]

@@ -1,0 +1,65 @@
+"""Which input pixels a torch module's outputs depend on: bump every pixel and see what moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Bools = NDArray[np.bool_]
+
+BUMPS = (1e9, -1e9, 1e15, 1e4, -1e15)
+"""Large ones win every maximum, small ones do not drown what a saturated gate lets through."""
+
+NOISE = 1e-12
+"""A weight that is 0 in exact arithmetic and 1e-16 in floats moves less than this share."""
+
+
+def positive(module: nn.Module, seed: int) -> nn.Module:
+    """The module in float64 with positive averaging weights, in eval mode.
+
+    Nothing cancels, maxima are decided by the bump, and values keep their size.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    module = module.double().eval()
+    with torch.no_grad():
+        for name, array in module.named_parameters():
+            drawn = 0.5 + torch.rand(array.shape, generator=generator, dtype=array.dtype)
+            share = array[0].numel() if array.dim() > 1 else 1
+            array.copy_(drawn / share if name.endswith("weight") else 0.1 * drawn)
+    return module
+
+
+def moves(
+    module: nn.Module, channels: int, height: int, width: int, trial: int
+) -> tuple[Bools, Bools]:
+    """(surely, at all): which output pixels move when an input pixel is bumped.
+
+    Both `[h, w, height, width]`; `surely` leaves out what may be noise.
+    """
+    generator = torch.Generator().manual_seed(100 + trial)
+    base = 0.5 + torch.rand(1, channels, height, width, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        before: Tensor = module(base)
+        changes = torch.cat(
+            [(module(batch) - before).abs().amax(1) for batch in _bumped(base, BUMPS[trial])]
+        )
+    change = changes.permute(1, 2, 0).reshape(*changes.shape[1:], height, width).numpy()
+    change = np.nan_to_num(change, nan=np.inf)
+    most = change.max(initial=0.0)
+    return change > NOISE * most, change > 0
+
+
+def _bumped(base: Tensor, bump: float, most: int = 64) -> Iterator[Tensor]:
+    """Copies of an image with one pixel bumped each, in batches."""
+    _, _, height, width = base.shape
+    places = [(y, x) for y in range(height) for x in range(width)]
+    for start in range(0, len(places), most):
+        part = places[start : start + most]
+        batch = base.repeat(len(part), 1, 1, 1)
+        for i, (y, x) in enumerate(part):
+            batch[i, :, y, x] += bump
+        yield batch
