@@ -138,7 +138,7 @@ def examine(
 
 
 def display_name(path: str | Path, file: Path) -> str:
-    """How messages and emitted code call the file: as it was named, or `specs/` and a stock name."""
+    """How messages and emitted code call the file: as named, or `specs/` and a stock name."""
     return str(path) if file == Path(path) else f"specs/{file.name}"
 
 

@@ -233,7 +233,7 @@ def _groups(bodies: Sequence[tuple[Region, Body]]) -> list[_Group]:
     for region, body in bodies:
         key, _ = skeleton(body)
         found.setdefault(key, _Group([], key)).members.append((region, body))
-    for group in list(found.values()):
+    for group in list(found.values()) if len(found) > 1 else ():
         if group.key not in found:
             continue
         for part in removable(group.members[0][1]):

@@ -14,12 +14,19 @@ from segdsl.source import NOWHERE
 MAX_NESTED = 6
 """Containers nested deeper are built by statements, as are those with more than `MAX_ENTRIES`."""
 MAX_ENTRIES = 200
+MAX_STEPS = 5000
 
 _CONCAT = "torch.cat([{*}]{args})"
 
 
 def shape_containers(body: Body) -> None:
-    """Choose the kind of every container of a body and merge the calls that one call replaces."""
+    """Choose the kind of every container of a body and merge the calls that one call replaces.
+
+    A body beyond `MAX_STEPS` stays as it is: looking for chains costs steps times containers.
+    """
+    if len(body.steps) > MAX_STEPS:
+        plain_containers(body)
+        return
     for slot in reversed(list(body.root.walk())):
         if slot.make is None and slot.children and slot is not body.root:
             _Container(body, slot).shape()

@@ -14,7 +14,9 @@ H = symbol("H")
 
 
 def hourglass(levels: int, where: str = "") -> str:
-    down = "".join(f" -> max_pool(2) -> conv({8 + i}, 3, pad=1) @d{i} as d{i}" for i in range(levels))
+    down = "".join(
+        f" -> max_pool(2) -> conv({8 + i}, 3, pad=1) @d{i} as d{i}" for i in range(levels)
+    )
     ups = "\n".join(
         f"  u{i} = concat([{'x' if i == 0 else f'd{i - 1}'}, "
         f"{f'd{i}' if i == levels - 1 else f'u{i + 1}'} -> resize(2x, mode=nearest)])"
@@ -74,18 +76,13 @@ def test_a_window_that_does_not_fit_names_the_smallest_size() -> None:
 
 
 def test_sizes_that_never_agree_say_so() -> None:
-    text = (
-        "seg 1\nnet A() {\n  input x: f32[N, 3, H, W]\n"
-        "  output y = x + (x -> conv(3, 3))\n}\n"
-    )
+    text = "seg 1\nnet A() {\n  input x: f32[N, 3, H, W]\n  output y = x + (x -> conv(3, 3))\n}\n"
     assert [e.code for e in errors(text)] == ["E3004", "E3006"]
     assert "differ in height: H and H - 2" in errors(text)[0].message
 
 
 def test_a_where_that_nothing_meets_is_an_error() -> None:
-    text = (
-        "seg 1\nnet A() {\n  input x: f32[N, 3, H, W] where H >= 5, H < 5\n  output y = x\n}\n"
-    )
+    text = "seg 1\nnet A() {\n  input x: f32[N, 3, H, W] where H >= 5, H < 5\n  output y = x\n}\n"
     assert [e.code for e in errors(text)] == ["E3013"]
 
 

@@ -17,12 +17,13 @@ ROOT = Path(__file__).parents[2]
 TEXTS = [p.read_text() for p in sorted((ROOT / "specs").glob("*.seg"))]
 LIMITS = Limits(nodes=3_000, steps=100_000)
 TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|\d+(?:\.\d+)?|\s+|->|\S")
-WORDS = (
-    "0 1 2 3 7 16 64 1.5 -1 10_000_000 999999999999999999 true false none x image H W out relu conv "
-    "max_pool resize crop concat bn ResNet @x @. @a.{i} \"a\" [ ] ( ) { } , = -> + - * / // % ** == <= if "
-    "else for in repeat var layer weight input output check where within as block net params macs shape "
-    "stride sum max range len reversed nearest bilinear same valid centre like=image mode=bilinear"
-).split(" ")
+WORDS = """
+0 1 2 3 7 16 64 1.5 -1 10_000_000 999999999999999999 true false none
+x image H W out relu conv max_pool resize crop concat bn ResNet @x @. @a.{i} "a"
+[ ] ( ) { } , = -> + - * / // % ** == <= if else for in repeat var layer weight input output
+check where within as block net params macs shape stride sum max range len reversed
+nearest bilinear same valid centre like=image mode=bilinear
+""".split()  # noqa: SIM905
 
 
 def verdict(text: str) -> Program:
@@ -61,6 +62,7 @@ def test_two_lines_change_places(text: str, data: st.DataObject) -> None:
 @given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=14))
 def test_any_words_in_a_net(words: list[str]) -> None:
     verdict(
-        "seg 1\nnet Fuzz(i: int = 2) {\n  input image: f32[N, 3, H, W]\n  x = image -> conv(8, 3, pad=1)\n"
+        "seg 1\nnet Fuzz(i: int = 2) {\n  input image: f32[N, 3, H, W]\n"
+        "  x = image -> conv(8, 3, pad=1)\n"
         f"  y = {' '.join(words)}\n  output out = y\n}}\n"
     )
