@@ -92,11 +92,11 @@ def _trained(
 ) -> float:
     """Train with a progress bar; answers the seconds it took."""
     columns = (
-        TextColumn("training on the left half"),
+        TextColumn("training"),
         BarColumn(bar_width=None),
-        TextColumn("step {task.completed:.0f} of {task.total:.0f}  loss {task.fields[loss]:.3f}"),
+        TextColumn("step {task.completed:.0f}/{task.total:.0f}  loss {task.fields[loss]:.3f}"),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("ETA"),
         TimeRemainingColumn(),
     )
     start = perf_counter()
@@ -142,7 +142,7 @@ def _facts(
         subtitle=f"{settings}   |   trained for {seconds:.0f} s on one CPU thread",
         figures=(
             (f"{score:.3f}", "mean IoU on the half that training never saw"),
-            (f"{whole:.3f}", "mean IoU on the whole picture"),
+            (f"{whole:.3f}", "mean IoU on the whole picture, both halves"),
             (f"{count(params(graph)):,}", "parameters"),
             (
                 f"{size[0]} x {size[1]}",
