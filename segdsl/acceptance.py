@@ -163,10 +163,10 @@ def _conflict(
 ) -> Diagnostic:
     first = group[0]
     need, requirement = first.need, first.need.requirement
-    solved = {f.symbol: _right_sizes(program, f.symbol, needs[f.symbol]) for f in group}
+    solved = {f.symbol: _sizes_of(f.symbol, _needed(needs[f.symbol])) for f in group}
     others = " and ".join(f.symbol for f in group[1:])
     notes = [_example(program, first), *_verdicts(first, solved, others)]
-    helps = _size_helps(program, group, solved)
+    helps = _size_helps(program, needs)
     if requirement.help:
         helps = (*helps, *text_helps(requirement.help))
     never = all(s is None or s.empty for s in solved.values())
@@ -180,9 +180,13 @@ def _conflict(
     return at_user(diagnostic, need.scope)
 
 
-def _right_sizes(program: Elaboration, symbol: str, needs: Sequence[Need]) -> SizeSet | None:
+def _needed(needs: Sequence[Need]) -> list[Condition]:
+    return [condition_of(need.requirement) for need in needs]
+
+
+def _sizes_of(symbol: str, conditions: Sequence[Condition]) -> SizeSet | None:
     try:
-        return solve(symbol, [condition_of(n.requirement) for n in needs])
+        return solve(symbol, conditions)
     except Undecidable:
         return None
 
@@ -261,11 +265,15 @@ def _choice(size: int, wanted: int) -> str:
     return f"{size} (pad {missing // 2}+{missing - missing // 2})" if missing > 0 else str(size)
 
 
-def _size_helps(
-    program: Elaboration, group: Sequence[_Failure], solved: Mapping[str, SizeSet | None]
-) -> tuple[Help, ...]:
-    texts = [where_text(s) for f in group if (s := solved[f.symbol]) is not None and not s.empty]
-    conditions = [text for text in texts if text]
+def _size_helps(program: Elaboration, needs: Mapping[str, Sequence[Need]]) -> tuple[Help, ...]:
+    """The whole `where` that would be right: what the author states and what the operators need."""
+    conditions: list[str] = []
+    for symbol, stated in _where(program.graph).items():
+        known = _sizes_of(symbol, [*stated, *_needed(needs.get(symbol, []))])
+        text = where_text(known) if known is not None else None
+        if text is None:
+            return ()
+        conditions += [text] if text else []
     if not conditions:
         return ()
     name = program.graph.inputs[0]

@@ -89,6 +89,7 @@ class ReachReport:
         size: height and width that exact figures are for; None: only the periodic ones.
         symbols: per axis the size of that input, as declared.
         accepts: per axis the accepted sizes; None where the input states a number.
+        strict: per axis those at which no pixel is dropped; None where they are the same.
         stages: one row each, in graph order or as they were asked for.
     """
 
@@ -99,5 +100,6 @@ class ReachReport:
     size: tuple[int, int] | None
     symbols: tuple[Size, Size]
     accepts: tuple[SizeSet | None, SizeSet | None]
+    strict: tuple[SizeSet | None, SizeSet | None]
     stages: tuple[StageRow, ...]
     warnings: tuple[Warned, ...]

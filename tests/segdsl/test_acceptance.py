@@ -56,6 +56,14 @@ def test_a_weaker_where_is_not_enough() -> None:
     assert error.code == "E3004"
     assert "for H = 12 the two sides are" in error.notes[0]
     assert "W" not in error.notes[1]
+    assert error.helps[0].text.endswith(" where H % 8 == 0, W % 8 == 0")
+
+
+def test_the_advice_keeps_what_the_author_states() -> None:
+    (error,) = errors(hourglass(2, " where H >= 100, W >= 8, W % 4 == 0"))
+    advice = error.helps[0].text.split(" where ")[1]
+    assert advice == "H % 4 == 0, H >= 100, W % 4 == 0, W >= 8"
+    assert examine_text(hourglass(2, f" where {advice}")).diagnostics == ()
 
 
 def test_a_stronger_where_is_accepted() -> None:
