@@ -56,7 +56,9 @@ golden: $(VENV)/dev.stamp
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/generate.py
 
+# torch's exporters, which `emit_time.py` compares with, need the two packages.
 bench: $(VENV)/dev.stamp
+	$(PIP) onnx onnxscript
 	@set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 parser: $(VENV)/dev.stamp

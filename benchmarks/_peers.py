@@ -24,7 +24,7 @@ class Peer:
     """
 
     spec: str
-    settings: Mapping[str, int]
+    settings: Mapping[str, Any]
     package: str
     make: Callable[[], nn.Module]
     size: int
@@ -80,7 +80,7 @@ def library(name: str) -> Any:
                 return lambda function: function
         return register(op, *args, **options)
 
-    torch.library.register_fake = tolerant  # type: ignore[assignment]
+    torch.library.register_fake = tolerant
     try:
         return importlib.import_module(name)
     finally:

@@ -23,6 +23,7 @@ COMMANDS = {
     "import segdsl": python("-c", "import segdsl"),
     "segdsl check deeplabv3": python("-c", SEGDSL, "check", SPEC),
 }
+IMPORT = r"^import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)"
 MODULES = f"""
 import json, sys
 from compiler.cli import main
@@ -71,9 +72,7 @@ def imports() -> dict[str, float]:
     code = f"import subprocess, sys; sys.exit(subprocess.call({_timed()!r}, stderr=1))"
     text = child(python("-c", code)).output
     total: dict[str, float] = defaultdict(float)
-    for microseconds, module in re.findall(
-        r"^import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", text, re.M
-    ):
+    for microseconds, module in re.findall(IMPORT, text, re.MULTILINE):
         package = module.partition(".")[0]
         name = "standard library" if package in sys.stdlib_module_names else package
         total[name] += int(microseconds) / 1000

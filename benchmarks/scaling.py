@@ -1,6 +1,6 @@
 """How does the time from text to checked shapes grow with the network?
 
-Bars: 0.5 s for 1,000 layers written out, 20 s for 100,000 nodes made by `repeat`, and linear growth.
+Bars: 0.5 s for 1,000 layers written out, 20 s for 100,000 nodes by `repeat`, and linear growth.
 Every run is a fresh process, so that its peak memory is its own; importing segdsl is not counted.
 """
 

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 def to_torch(graph: Graph, weights: Weights | str | PathLike[str] | None = None) -> nn.Module:
     """The network as a torch module, on the CPU and in training mode, as torch's own modules start.
 
-    The module is the emitted source, executed: `inspect.getsource` shows it, and it pickles within the
-    process.
+    The module is the emitted source, executed: `inspect.getsource` shows it, and it
+    pickles within the process.
 
     Args:
         graph: the network.
-        weights: the arrays, or a .safetensors or checkpoint file with them; None initialises them from
-            seed 0.
+        weights: the arrays, or a .safetensors or checkpoint file with them; None
+            initialises them from seed 0.
 
     Raises:
         SegError: a weight path is impossible in torch (E6004), or the weights do not fit.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import fields
 
 from compiler.to_torch import expressions as ex
@@ -22,7 +23,7 @@ from segdsl.types import Feature
 class ConflictError(Exception):
     """Some instances cannot be modules as they are; `instances` are to be dissolved."""
 
-    def __init__(self, found: Set[Instance]) -> None:
+    def __init__(self, found: AbstractSet[Instance]) -> None:
         super().__init__("instances do not fit")
         self.instances = found
 
@@ -34,7 +35,7 @@ class Assembler:
         self,
         graph: Graph,
         types: Mapping[Value, Feature],
-        live: Set[str],
+        live: AbstractSet[str],
         settings: Mapping[str, Const],
         *,
         guess: bool = True,
@@ -76,7 +77,7 @@ class _Assembly:
         self._outputs = self._returned(inside)
         self._guesses = owner.guesses(region, [value for _, value in self._inputs])
 
-    def _returned(self, inside: Set[str]) -> list[tuple[str, Value]]:
+    def _returned(self, inside: AbstractSet[str]) -> list[tuple[str, Value]]:
         graph = self._graph
         if self._region.instance is not None:
             return outputs_of(graph, self._region, inside, self._owner.live)

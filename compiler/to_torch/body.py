@@ -1,4 +1,4 @@
-"""The body of a region: its tree of attributes and its calls, before classes are shared and text is written."""
+"""The body of a region: its attributes and its calls, before classes are shared and written."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Library:
 
 @dataclass(eq=False)
 class Bound:
-    """An argument at its place in a region: a value, and perhaps how it follows from the region's parameters.
+    """An argument at its place in a region: a value, and perhaps how it follows from parameters.
 
     `text` is what is written, once the class is known; None leaves the argument out.
     """
@@ -49,8 +49,8 @@ class Bound:
 class Construction:
     """`callee(args)` in a constructor, `count` times in a row where it is part of a sequence.
 
-    In a series one argument differs from turn to turn: `moving` is its place in `args`, and its values
-    are those of `series`, or `first + i * step` for the first `count` of i.
+    In a series one argument differs from turn to turn: `moving` is its place in `args`, and its
+    values are those of `series`, or `first + i * step` for the first `count` of i.
     """
 
     callee: Callee
@@ -71,7 +71,8 @@ class Construction:
 class Slot:
     """A level of the weight paths inside a region: an attribute, an element or an entry.
 
-    `entries` are the parts of a sequence, fills included; other containers construct their children.
+    `entries` are the parts of a sequence, fills included; other containers construct their
+    children.
     """
 
     key: str
@@ -156,7 +157,8 @@ class Step:
 class Body:
     """A region, ready to be compared with others of its block.
 
-    `inputs` and `outputs` carry port names; `channels` are those of the outputs, over the region's symbols.
+    `inputs` and `outputs` carry port names; `channels` are those of the outputs, over the
+    region's symbols.
     """
 
     root: Slot

@@ -1,4 +1,4 @@
-"""From emitted source to a module: execute the text, construct without arrays, put the arrays in."""
+"""From emitted source to a module: execute the text, construct, put the arrays in."""
 
 from __future__ import annotations
 

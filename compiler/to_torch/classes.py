@@ -1,4 +1,4 @@
-"""Classes shared by regions: equal skeletons are one class, differing numbers become its parameters."""
+"""Classes shared by regions: equal skeletons are one, differing numbers its parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_UNNAMED = 3
 
 @dataclass(eq=False)
 class Parameter:
-    """A constructor parameter: what it is called, what it stands for, and its value for each region.
+    """A constructor parameter: its name, what it stands for, and its value for each region.
 
     `symbol` is a block parameter or `__c<i>`; "" for one that only this target needs.
     """
@@ -81,7 +81,7 @@ class ClassPlan:
         return Construction(self, args)
 
     def symbol_guesses(self, region: Region, made: Construction) -> dict[str, Expression]:
-        """The symbols of a region as its parent writes them; plain numbers where it has no expression."""
+        """The symbols of a region as its parent writes them, plain numbers at worst."""
         known = {
             p.symbol: a.guess for p, a in zip(self.parameters, made.args, strict=True) if p.symbol
         }
@@ -99,7 +99,7 @@ class ClassPlan:
 
 
 def skeleton(body: Body, without: str = "") -> tuple[Skeleton, list[tuple[str, Bound]]]:
-    """The structure of a body, and its numbers in order, each with the top key of the slot it belongs to.
+    """The structure of a body, and its numbers in order, each with the top key of its slot.
 
     Args:
         body: the body.
@@ -175,7 +175,7 @@ def _construction_row(make: Construction, top: str, bounds: list[tuple[str, Boun
 
 
 def removable(body: Body) -> Iterator[str]:
-    """The keys of the root whose one call could be left out: one map in, the same map's place out."""
+    """The keys of the root whose one call could be left out: one map in, one map out."""
     for key, slot in body.root.children.items():
         below = {id(s) for s in slot.walk()}
         steps = [s for s in body.steps if s.slot is not None and id(s.slot) in below]

@@ -20,7 +20,7 @@ _WHOLE = ("u8", "i64", "bool")
 
 
 def _binary(op: Arithmetic, inputs: tuple[Feature, ...], sign: str) -> Layer:
-    """`a sign b`; the wider operand gives the channels, so they pass where operand 0 is the wider."""
+    """`a sign b`; the wider operand gives the channels: they pass if it is operand 0."""
     passes = len(inputs) == 1 or inputs[0].shape[1:2] != (1,)
     if op.number is None:
         return Layer(f"{{0}} {sign} {{1}}", infix=True, passes_channels=passes)

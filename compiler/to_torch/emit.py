@@ -52,8 +52,8 @@ TORCH_DTYPES = {
 def emit(graph: Graph, *, flat: bool = False, accepts: Sequence[str] = ()) -> str:
     """The source of a torch module that computes the graph; the last class of the file is the net.
 
-    The file imports torch and the standard library only. Its state_dict has the names and the order of
-    `segdsl.analysis.params`. The same graph gives the same bytes.
+    The file imports torch and the standard library only. Its state_dict has the names and the
+    order of `segdsl.analysis.params`. The same graph gives the same bytes.
 
     Args:
         graph: the network.

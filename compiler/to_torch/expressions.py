@@ -1,7 +1,7 @@
 """Arithmetic over constructor arguments: `4 * planes`. Read from the .seg text, evaluated, printed.
 
-Everything here is a guess that `compiler.to_torch.classes` checks by evaluation, so a wrong guess costs
-readability only.
+Everything here is a guess that `compiler.to_torch.classes` checks by evaluation, so a wrong
+guess costs readability only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BINARY: dict[type[ast.operator], tuple[str, int]] = {
 
 
 class UnknownError(Exception):
-    """An expression has no value: a name without one, a type that does not fit, a number too large."""
+    """An expression has no value: an unknown name, a wrong type, a number too large."""
 
 
 @lru_cache(maxsize=65536)

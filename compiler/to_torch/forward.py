@@ -1,4 +1,4 @@
-"""The statements of a `forward`: calls nested as far as they read well, values named as the writer named them."""
+"""The statements of a `forward`: calls nested while they read well, the writer's names kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STRENGTH = {"+": 1, "-": 1, "*": 2, "/": 2}
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of a forward: what it assigns and reads by name, and its text without indentation."""
+    """One statement of a forward: the names it assigns and reads, and its text."""
 
     targets: tuple[str, ...]
     text: str
@@ -34,7 +34,7 @@ class Statement:
 
 @dataclass
 class _Pending:
-    """An expression that has not been written yet: its value is used once, perhaps inside another."""
+    """An expression that has not been written yet: its value is used once."""
 
     step: Step
     text: str
@@ -285,7 +285,7 @@ class ForwardWriter:
         return _HOLE.sub(fill, step.call)
 
     def _crowded(self, step: Step, parts: Sequence[_Pending]) -> bool:
-        """Whether the operands read better on lines of their own: stages, and finished activations."""
+        """Whether the operands read better on lines of their own."""
         stages = step.block and any(part.step.block for part in parts)
         if stages:
             ends = any(value == step.writes[0] for _, value in self._body.outputs)

@@ -1,14 +1,15 @@
-"""Where the numbers of a region come from: arithmetic over its block's parameters and its input channels.
+"""Where the numbers of a region come from: its block's parameters and its input channels.
 
-The text of the .seg file says how an argument was written (`4 * planes`); channels are followed from
-operator to operator. Every guess has the right value for the instance at hand; that it is right for every
-instance of a class is checked in `compiler.to_torch.classes`.
+The text of the .seg file says how an argument was written (`4 * planes`); channels are
+followed from operator to operator. Every guess has the right value for the instance at hand; that
+it is right for every instance of a class is checked in `compiler.to_torch.classes`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Final
 
@@ -31,8 +32,8 @@ class Guesses:
 
     Attributes:
         symbols: the block's parameters with their values, and the channels of input i as `__c<i>`.
-        structural: parameters that say how often something is repeated: other values of them would be
-            another network, so no other number is computed from them.
+        structural: parameters that say how often something is repeated: other values of them
+            would be another network, so no other number is computed from them.
         channels: the channels of values, as expressions over the symbols.
     """
 
@@ -98,7 +99,7 @@ class Guesses:
         return None
 
     def turns(self, scope: Scope) -> Expression | None:
-        """How the number of turns was written of the loop in which something of this scope is repeated."""
+        """How the number of turns of the loop around a scope was written."""
         turn = next((frame for frame in reversed(scope) if isinstance(frame, Turn)), None)
         own = self._region.instance
         if turn is None or (scope and scope[-1] is not turn):
@@ -132,7 +133,7 @@ class Guesses:
         value: Literal,
         around: Sequence[Instance],
         reads: Sequence[Value],
-        loops: Set[str],
+        loops: AbstractSet[str],
     ) -> Expression | None:
         tree = ex.parse(text)
         if tree is None:
@@ -143,7 +144,11 @@ class Guesses:
         return None
 
     def _resolved(
-        self, tree: Expression, around: Sequence[Instance], reads: Sequence[Value], loops: Set[str]
+        self,
+        tree: Expression,
+        around: Sequence[Instance],
+        reads: Sequence[Value],
+        loops: AbstractSet[str],
     ) -> Iterator[Expression]:
         """The expression over this region's symbols; several where a name is not known here."""
         values: dict[str, Expression] = {}
@@ -167,7 +172,7 @@ class Guesses:
         yield from (self.channels[value] for value in reads if value in self.channels)
 
     def _lookup(
-        self, name: str, around: Sequence[Instance], reads: Sequence[Value], loops: Set[str]
+        self, name: str, around: Sequence[Instance], reads: Sequence[Value], loops: AbstractSet[str]
     ) -> Expression | None:
         if not around:
             return self._symbol(name)

@@ -1,4 +1,4 @@
-"""Lines of emitted source: statements longer than a line are broken at their brackets, as black does."""
+"""Lines of emitted source: long statements are broken at their brackets, as black does."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _scan(text: str) -> list[tuple[int, str, int]]:
 
 
 def _last_bracket(text: str) -> tuple[int, int] | None:
-    """The last pair of outermost brackets with something in it; a comma would change a subscript."""
+    """The last pair of outermost brackets with something in it; never a subscript."""
     start: int | None = None
     best: tuple[int, int] | None = None
     for place, c, depth in _scan(text):

@@ -1,4 +1,4 @@
-"""How torch writes an operator: the dispatch function of this target and the text it answers with."""
+"""How torch writes an operator: this target's dispatch function and its answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REQUIRED: Final = "<required>"
 
 
 class EmissionError(Exception):
-    """The torch target is about to write something wrong: a bug in segdsl, never the user's fault."""
+    """The torch target would write something wrong: a bug in segdsl, never the user's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +55,17 @@ class Make:
 class Layer:
     """An operator as torch source.
 
-    `call` is an expression with placeholders: `{0}` an operand, `{*}` all operands, `{self}` the attribute
-    that holds the arrays, `{name}` the value of an entry of `args`, `{args}` all of `args` as further
-    arguments, each with a comma before it and left out where it equals its default.
+    `call` is an expression with placeholders: `{0}` an operand, `{*}` all operands, `{self}` the
+    attribute that holds the arrays, `{name}` the value of an entry of `args`, `{args}` all of
+    `args` as further arguments, each with a comma before it and left out where it equals its
+    default.
 
     Attributes:
         call: the expression of the result; of a tuple where the operator has several results.
         args: its arguments.
         make: constructs what owns the arrays; None where there are none.
-        module: the same function as a module of one map, for `nn.Sequential`; None where there is none.
-            Operators with arrays have none: their `make` is that module when `call` is `{self}({0})`.
+        module: the same function as a module of one map, for `nn.Sequential`; None where there is
+            none. With arrays `make` is that module, if `call` is `{self}({0})`.
         helper: the name of a definition of `compiler.to_torch.helpers` that `call` or `make` needs.
         infix: whether `call` is an operator expression, which needs parentheses inside another.
         passes_channels: whether the result has the channels of operand 0.

@@ -162,7 +162,7 @@ class Names:
 
 
 def cleaned(text: str, limit: int = 200) -> str:
-    """A text as part of a comment or docstring: one line, printable ASCII, no quotes that end one."""
+    """A text as part of a comment or docstring: one line of printable ASCII, no quotes."""
     kept = "".join(c if 32 <= ord(c) < 127 else " " for c in text)
     kept = kept.replace("\\", "/").replace('"""', "'''").replace('"', "'")
     return kept[:limit].rstrip()

@@ -1,4 +1,4 @@
-"""The outline of a graph: which classes there are, every region with one, and the body of the net."""
+"""The outline of a graph: which classes there are, and what is an instance of which."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Definition = tuple[str, Span]
 
 @dataclass(frozen=True)
 class Outline:
-    """All classes of the file, inner ones first; the last is the net's. `helpers` are needed beside them."""
+    """All classes of the file, inner ones first, the net's last; `helpers` go with them."""
 
     classes: list[ClassPlan]
     helpers: frozenset[str]
@@ -32,7 +32,7 @@ class Outline:
 def outline(
     graph: Graph, types: Mapping[Value, Feature], reserved: frozenset[str], *, flat: bool
 ) -> Outline:
-    """Find the classes. Instances that turn out not to fit are dissolved, and the search begins anew.
+    """Find the classes; instances that do not fit are dissolved, and the search begins anew.
 
     Args:
         graph: the network.
@@ -157,7 +157,8 @@ def _definition(region: Region) -> Definition | None:
 
 def _mark_training(graph: Graph, body: Body) -> None:
     """Mark what only training outputs need, and put it together: one `if self.training:`."""
-    train = [isinstance(graph[n].op, Output) and graph[n].op.train for n in graph.outputs]  # type: ignore[attr-defined]
+    ops = [graph[name].op for name in graph.outputs]
+    train = [isinstance(op, Output) and op.train for op in ops]
     body.train_outputs = frozenset(i for i, only in enumerate(train) if only)
     if not body.train_outputs:
         return

@@ -1,14 +1,16 @@
 """Which block instances become modules of their own, and in which order their parts are called.
 
-A region is the net or an instance that becomes a class. Instances that cannot be one (they add no level to
-the weight paths, share a level with others, or would close a cycle) dissolve into the region around them.
+A region is the net or an instance that becomes a class. Instances that cannot be one (they add no
+level to the weight paths, share a level with others, or would close a cycle) dissolve into the
+region around them.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from compiler.to_torch.names import can_be_part
@@ -59,7 +61,7 @@ class Region:
 class CycleError(Exception):
     """Regions depend on each other in a circle; `instances` are to be dissolved."""
 
-    def __init__(self, instances: Set[Instance]) -> None:
+    def __init__(self, instances: AbstractSet[Instance]) -> None:
         super().__init__("regions depend on each other")
         self.instances = instances
 
@@ -93,7 +95,9 @@ class _Raw:
     nested: bool = False
 
 
-def build(graph: Graph, live: Set[str], dissolved: Set[Instance], *, flat: bool = False) -> Region:
+def build(
+    graph: Graph, live: AbstractSet[str], dissolved: AbstractSet[Instance], *, flat: bool = False
+) -> Region:
     """The tree of regions of a graph, every region's items in calling order.
 
     Args:
@@ -124,7 +128,9 @@ def build(graph: Graph, live: Set[str], dissolved: Set[Instance], *, flat: bool 
     return root
 
 
-def _kept(graph: Graph, live: Set[str], dissolved: Set[Instance]) -> frozenset[Instance]:
+def _kept(
+    graph: Graph, live: AbstractSet[str], dissolved: AbstractSet[Instance]
+) -> frozenset[Instance]:
     raw = _survey(graph, live)
     users = _path_users(graph)
     shared: Counter[str] = Counter()
@@ -141,12 +147,12 @@ def _kept(graph: Graph, live: Set[str], dissolved: Set[Instance]) -> frozenset[I
 
 
 def _can_be_named(entry: _Raw) -> bool:
-    """Without arrays a path is no key, and one that no attribute can have only dissolves the instance."""
+    """Without arrays a path is no key: an impossible one only dissolves the instance."""
     return entry.arrays > 0 or all(map(can_be_part, entry.instance.path.split(".")))
 
 
-def _different_parts(graph: Graph, kept: Set[Instance]) -> set[Instance]:
-    """Instances on one path that do not own the same arrays: parts of one container, not one module."""
+def _different_parts(graph: Graph, kept: AbstractSet[Instance]) -> set[Instance]:
+    """Instances on one path that do not own the same arrays: parts of one container."""
     shared = Counter(instance.path for instance in kept)
     paths: dict[Instance, set[str]] = {i: set() for i in kept if shared[i.path] > 1}
     for node in graph.nodes() if paths else ():
@@ -160,7 +166,7 @@ def _different_parts(graph: Graph, kept: Set[Instance]) -> set[Instance]:
     return {instance for instance in paths if instance.path in torn}
 
 
-def _survey(graph: Graph, live: Set[str]) -> dict[Instance, _Raw]:
+def _survey(graph: Graph, live: AbstractSet[str]) -> dict[Instance, _Raw]:
     raw: dict[Instance, _Raw] = {}
     for node in graph.nodes():
         if isinstance(node.op, Input | Output):
@@ -191,7 +197,7 @@ def _path_users(graph: Graph) -> Counter[str]:
 
 
 def _levelled(graph: Graph, kept: set[Instance]) -> frozenset[Instance]:
-    """Without the instances below `MAX_LEVELS` others, or whose path is not below that of the one around."""
+    """Without instances below too many others, or not on a path below the one around."""
     result = set(kept)
     for node in graph.nodes():
         around: list[Instance] = []
@@ -251,8 +257,8 @@ def random_order(graph: Graph, names: list[str]) -> list[str]:
     return [name for name in names if graph[name].op.random]
 
 
-def inputs_of(graph: Graph, region: Region, inside: Set[str]) -> list[tuple[str, Value]]:
-    """The values that a region reads from outside, with the names of its ports, in declared order."""
+def inputs_of(graph: Graph, region: Region, inside: AbstractSet[str]) -> list[tuple[str, Value]]:
+    """The values that a region reads from outside, by port, in declared order."""
     used: dict[Value, None] = {}
     for name in region.deep_nodes():
         for value in graph.operands(name):
@@ -262,7 +268,7 @@ def inputs_of(graph: Graph, region: Region, inside: Set[str]) -> list[tuple[str,
 
 
 def outputs_of(
-    graph: Graph, region: Region, inside: Set[str], live: Set[str]
+    graph: Graph, region: Region, inside: AbstractSet[str], live: AbstractSet[str]
 ) -> list[tuple[str, Value]]:
     """The values of a region that somebody outside needs, with the names of its ports."""
     used: dict[Value, None] = {}

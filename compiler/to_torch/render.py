@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 
 from compiler.to_torch.body import Construction, Slot, Step
 from compiler.to_torch.classes import ClassPlan, Parameter
@@ -117,7 +118,7 @@ class ClassWriter:
         return lines
 
     def _assigned(self, slot: Slot) -> list[str]:
-        """The statements that make an attribute, and what hangs below it where one expression cannot say it."""
+        """The statements that make an attribute, and what hangs below it."""
         lines: list[str] = []
         stack = [slot]
         while stack:
@@ -216,7 +217,7 @@ def _parameter(parameter: Parameter) -> str:
 
 
 def _reach(slot: Slot) -> str:
-    """The target of the assignment that makes a slot; a call without its last argument for odd names."""
+    """The target of the assignment that makes a slot; for odd names a call to complete."""
     parent = slot.parent
     assert parent is not None
     around = attribute(parent)
@@ -248,7 +249,7 @@ def construction(make: Construction, moving: str = "", *, alone: bool = False) -
     return f"{make.callee.name}({arguments}){suffix}"
 
 
-def repeated(make: Construction, taken: Set[str]) -> list[str]:
+def repeated(make: Construction, taken: AbstractSet[str]) -> list[str]:
     """A construction as entries of a container: once, written out, or a comprehension."""
     if make.moving >= 0:
         return [_moving(make, taken)]
@@ -260,7 +261,7 @@ def repeated(make: Construction, taken: Set[str]) -> list[str]:
     return [f"*({text} for _ in range({make.count.text}))"]
 
 
-def _moving(make: Construction, taken: Set[str]) -> str:
+def _moving(make: Construction, taken: AbstractSet[str]) -> str:
     """A comprehension in which one argument differs from turn to turn."""
     if make.series is not None:
         word = make.args[make.moving].name[:1] or "n"
@@ -268,7 +269,9 @@ def _moving(make: Construction, taken: Set[str]) -> str:
             name for name in (word, "n", "number", "value", "_value") if name not in taken
         )
         return f"*({construction(make, variable)} for {variable} in {make.series.text})"
-    assert make.first is not None and make.step is not None and make.count is not None
+    assert make.first is not None
+    assert make.step is not None
+    assert make.count is not None
     variable = next(name for name in ("i", "k", "turn", "_turn") if name not in taken)
     step = str(make.step.text)
     factor = "" if step == "1" else f" * {step if step.isalnum() else f'({step})'}"
@@ -296,7 +299,7 @@ def _split(lines: list[str]) -> list[list[str]]:
 
 
 def _parts(statements: Sequence[Statement]) -> list[list[Statement]]:
-    """Pieces of about `MAX_STATEMENTS`; what belongs to training stays with what comes before it."""
+    """Pieces of about `MAX_STATEMENTS`; training stays with what comes before."""
     parts: list[list[Statement]] = []
     for statement in statements:
         fresh = not parts or (len(parts[-1]) >= MAX_STATEMENTS and not statement.train)
@@ -307,7 +310,7 @@ def _parts(statements: Sequence[Statement]) -> list[list[Statement]]:
 
 
 def _in_parts(forward: Forward, back: list[str]) -> list[str]:
-    """A long forward as calls of methods; a part takes and gives the maps that live across its borders."""
+    """A long forward as calls of methods; parts take and give what lives on."""
     statements = forward.statements
     parts = _parts(statements)
     needed = set(forward.reads)

@@ -1,4 +1,4 @@
-"""Containers as a person writes them: a chain of calls is nn.Sequential, parallel branches nn.ModuleList."""
+"""Containers as a person writes them: chains as nn.Sequential, branches as nn.ModuleList."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Container:
             self._slot.kind = self._plain_kind()
 
     def shape_root(self) -> None:
-        """The region's class itself: nn.Sequential where its children are numbered and form a chain."""
+        """The region's class itself: nn.Sequential where its children form a chain."""
         slot = self._slot
         slot.kind = "module"
         if all(map(is_identifier, slot.children)):
@@ -93,7 +93,7 @@ class _Container:
         return found
 
     def _chain(self, root: bool = False) -> list[Step] | None:
-        """The calls that this container replaces, fills included, if they are one uninterrupted chain."""
+        """The calls that this container replaces, fills included, if they form a chain."""
         numbers = self._numbers()
         if numbers is None or self._holds_arrays():
             return None
@@ -147,7 +147,7 @@ class _Container:
         return [places[id(step)] for step in chain] == list(range(first, first + len(chain)))
 
     def _become_sequence(self, chain: list[Step]) -> None:
-        slot, body = self._slot, self._body
+        slot = self._slot
         slot.kind = "sequential"
         parts: list[Construction | Slot] = []
         for step in chain:
@@ -182,7 +182,7 @@ class _Container:
     # -- branches
 
     def _become_fan(self) -> bool:
-        """Branches on one value that one concat joins: `torch.cat([f(x) for f in self.convs], dim=1)`."""
+        """Branches that one concat joins: `torch.cat([f(x) for f in self.convs], dim=1)`."""
         if not self._numbered() or len(self._slot.children) < 2:
             return False
         calls = list(self._calls().values())
@@ -261,7 +261,7 @@ class _Container:
     def _finals(
         self, made: list[Value], used: list[Step], everything: list[Value], pattern: Step
     ) -> list[tuple[Step, int]] | None:
-        """The concats of what was made, each with how many of the list's first maps it leaves out."""
+        """The concats of what was made, each with how many maps it leaves out."""
         if any(value in made for _, value in self._body.outputs):
             return None
         finals: list[tuple[Step, int]] = []
@@ -332,7 +332,7 @@ def _whole(slot: Slot) -> Construction | Slot:
 
 
 def runs(parts: list[Construction | Slot]) -> list[Construction | Slot]:
-    """Turns of a loop as one construction: equal ones with a count, others with one number that moves."""
+    """Turns of a loop as one construction: with a count, or one number that moves."""
     merged: list[Construction | Slot] = []
     for part in parts:
         last = merged[-1] if merged else None
@@ -348,7 +348,8 @@ def runs(parts: list[Construction | Slot]) -> list[Construction | Slot]:
 
 
 def _times(part: Construction) -> int:
-    assert part.count is not None and isinstance(part.count.value, int)
+    assert part.count is not None
+    assert isinstance(part.count.value, int)
     return part.count.value
 
 

@@ -7,31 +7,38 @@ a centred crop is off by half a pixel.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import lcm
 
 from segdsl.analysis.shapes import Shapes, shapes
-from segdsl.analysis.sizes import Condition, SizeSet, Undecidable, period, solve
-from segdsl.ir import Graph, Node, Value
+from segdsl.analysis.sizes import (
+    MAX_PERIOD,
+    Condition,
+    SizeSet,
+    Stretch,
+    Undecidable,
+    period,
+    solve,
+)
+from segdsl.ir import Graph, Value
 from segdsl.symbolic import Size, symbols
 from segdsl.taps import Shifted, Sliding
-from segdsl.types import HEIGHT, WIDTH, Axis, Window
+from segdsl.types import HEIGHT, WIDTH, Window
 
 
 def strict_sizes(graph: Graph, accepted: Mapping[str, SizeSet]) -> dict[str, SizeSet]:
     """The accepted sizes that lose nothing, by symbol; only symbols for which they are fewer.
 
-    A strided window may leave out at its end what it leaves out between two places anyway.
+    A strided window may leave out at its end what it leaves out between two places anyway. Where
+    no size suits windows and crops alike, crops do not count.
     """
-    wanted: dict[str, list[Condition]] = {}
-    for condition in dict.fromkeys(_conditions(graph, shapes(graph))):
-        names = symbols(condition.left) | symbols(condition.right)
-        if len(names) == 1:
-            wanted.setdefault(*names, []).append(condition)
+    wanted = list(dict.fromkeys(_conditions(graph, shapes(graph))))
     found = {}
-    for name, conditions in wanted.items():
-        if name in accepted:
-            narrower = _narrowed(accepted[name], conditions)
-            if narrower is not None:
-                found[name] = narrower
+    for name, known in accepted.items():
+        own = [c for c in wanted if symbols(c.left) | symbols(c.right) == {name} and _decidable(c)]
+        windows = [condition for condition in own if condition.relation != "=="]
+        both = _within(known, own) or _within(known, windows)
+        if both is not None and both != known.shrunk():
+            found[name] = both
     return found
 
 
@@ -57,15 +64,40 @@ def _covered(window: Window, before: Size, after: Size) -> Condition:
     return Condition(end + gap, ">=", before)
 
 
-def _narrowed(known: SizeSet, conditions: list[Condition]) -> SizeSet | None:
-    """The sizes of a set that meet the conditions, if some do and some do not."""
+def _within(known: SizeSet, conditions: list[Condition]) -> SizeSet | None:
+    """The sizes of a set that meet the conditions; None if there are none, or it is too much."""
     try:
-        allowed = [condition for condition in conditions if _decidable(condition)]
-        met = solve(known.symbol, allowed)
+        met = solve(known.symbol, conditions)
     except Undecidable:
         return None
+    if lcm(known.modulus, met.modulus) > MAX_PERIOD:
+        return None
     both = _intersection(known, met)
-    return None if both.empty or both == known else both
+    return None if both.empty else both
+
+
+def _intersection(one: SizeSet, other: SizeSet) -> SizeSet:
+    modulus = lcm(one.modulus, other.modulus)
+    stretches = tuple(
+        _common(one.stretches[r % one.modulus], other.stretches[r % other.modulus], r, modulus)
+        for r in range(modulus)
+    )
+    return SizeSet(one.symbol, modulus, stretches).shrunk()
+
+
+def _common(
+    one: Stretch | None, other: Stretch | None, residue: int, modulus: int
+) -> Stretch | None:
+    """The sizes of both stretches with this residue."""
+    if one is None or other is None:
+        return None
+    low = max(one.first, other.first, 1)
+    first = low + (residue - low) % modulus
+    ends = [stretch.last for stretch in (one, other) if stretch.last is not None]
+    if ends and first > min(ends):
+        return None
+    holes = frozenset(n for n in one.holes | other.holes if n % modulus == residue and n >= first)
+    return Stretch(first, min(ends) if ends else None, holes)
 
 
 def _decidable(condition: Condition) -> bool:

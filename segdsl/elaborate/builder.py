@@ -159,10 +159,9 @@ class Builder:
     ) -> None:
         for tensor in params:
             full = ".".join(part for part in (path, tensor) if part)
-            levels = full.split(".")
-            prefixes = [".".join(levels[:i]) for i in range(1, len(levels))]
+            levels = self._new_levels(full)
             clash = self.levels.get(full) or self.tensors.get(full)
-            clash = clash or next((self.tensors[p] for p in prefixes if p in self.tensors), None)
+            clash = clash or next((self.tensors[p] for p in levels if p in self.tensors), None)
             if clash is not None:
                 message = f"`{full}` would be a tensor and a level of other weight paths"
                 label = Label(clash, "the other use is here")
@@ -170,14 +169,25 @@ class Builder:
                     at_user(Diagnostic("E5007", message, span, labels=(label,)), frame.scope)
                 )
             self.tensors[full] = span
-            for prefix in prefixes:
-                self.levels.setdefault(prefix, span)
+            self.levels.update(dict.fromkeys(levels, span))
         self.learned += sum(p.count for p in params.values() if p.learned)
         if self.learned > self.limits.parameters:
             cap = self.limits.parameters
             message = f"this network has more than {cap:,} parameters: {self.learned:,} so far"
             helps = text_helps("raise the limit with `--max-params`")
             raise SegError(at_user(Diagnostic("E5008", message, span, helps=helps), frame.scope))
+
+    def _new_levels(self, full: str) -> list[str]:
+        """The prefixes of a tensor's name that are no levels yet, innermost first.
+
+        A known level ends the search: all its prefixes are levels too, and none is a tensor.
+        """
+        found: list[str] = []
+        dot = full.rfind(".")
+        while dot > 0 and full[:dot] not in self.levels:
+            found.append(full[:dot])
+            dot = full.rfind(".", 0, dot)
+        return found
 
     def with_op(self, name: str, op: Op) -> None:
         """Give a node another operator of the same shape rule (an initialiser changed)."""

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from segdsl.analysis.reach.tables import AxisReach, FullReach
 from segdsl.analysis.sizes import SizeSet
-from segdsl.reach_report.rows import AxisRow, PixelRow, ReachReport, StageRow, Warned
+from segdsl.reach_report.rows import AxisRow, Box, PixelRow, ReachReport, StageRow, Warned
 from segdsl.symbolic import Size
 
 FORMAT = "segdsl.rf"
@@ -127,12 +127,18 @@ def _phases(spans: Sequence[tuple[int, int] | None] | None) -> object:
 
 
 def _pixel(row: PixelRow) -> Json:
+    """The local set as the fields of the axes are local; `full` is null where it is the same."""
     return {
         "at": list(row.at),
-        "rows": None if row.rows is None else list(row.rows),
-        "cols": None if row.cols is None else list(row.cols),
-        "support": row.support,
+        **_box(row.local),
+        "full": None if row.full == row.local else _box(row.full),
     }
+
+
+def _box(box: Box | None) -> Json:
+    if box is None:
+        return {"rows": None, "cols": None, "support": 0}
+    return {"rows": list(box.rows), "cols": list(box.cols), "support": box.support}
 
 
 def _warning(warned: Warned) -> Json:

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from segdsl.analysis.reach.concrete import Concrete, Field, fields, interior
-from segdsl.analysis.reach.periodic import Phases
-from segdsl.analysis.reach.support import Range, pixel, unused
+from segdsl.analysis.reach.periodic import Phases, Unknown
+from segdsl.analysis.reach.support import Support, pixel, unused
 from segdsl.analysis.reach.tables import AxisReach, Reach, reach
 from segdsl.analysis.reach.wiring import AXES, ReachError, chosen_input, extent
 from segdsl.analysis.shapes import shapes
 from segdsl.analysis.sizes import SizeSet, in_words
+from segdsl.analysis.strict import strict_sizes
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
 from segdsl.infer import infer
 from segdsl.ir import Graph, Instance, Node
-from segdsl.reach_report.rows import AxisRow, Pixel, PixelRow, ReachReport, StageRow
+from segdsl.reach_report.rows import AxisRow, Box, Pixel, PixelRow, ReachReport, StageRow
 from segdsl.reach_report.stages import Stage, chosen, every_value, stages
 from segdsl.report import input_sizes
 from segdsl.spelling import nearest
@@ -56,6 +57,7 @@ def reach_report(
     table = reach(graph, name, at=known, accepted=accepted)
     exact = None if size is None else fields(graph, _spatial(known), name)
     build = _Builder(graph, accepted, table, exact)
+    strict = strict_sizes(graph, accepted)
     declared = infer(graph[name].op, ())[0]
     sizes = (declared.height, declared.width)
     return ReachReport(
@@ -66,6 +68,7 @@ def reach_report(
         size=size,
         symbols=sizes,
         accepts=(_accepted(sizes[0], accepted), _accepted(sizes[1], accepted)),
+        strict=(_accepted(sizes[0], strict), _accepted(sizes[1], strict)),
         stages=tuple(build.row(stage, at_pixel) for stage in picked),
         warnings=(),
     )
@@ -127,29 +130,39 @@ class _Builder:
         value = stage.value
         size = in_words(extent(self.types[value], axis), self.accepted)
         found = self.table.axis(value, axis)
+        state = self.table.line(value, axis).local
+        has_local = isinstance(state, Phases | Unknown)
         if self.exact is None:
-            return AxisRow(size, None, found, None, None)
-        wiring = self.exact.wiring
-        field, state = self.exact.local(value, axis), self.table.line(value, axis).local
+            return AxisRow(size, None, found, has_local, None, None)
+        wiring, field = self.exact.wiring, self.exact.local(value, axis)
         inside = None
         if isinstance(state, Phases):
             inside = interior(field, state) if field is not None else None
         elif field is not None:
             found = _measured(found, field, _number(wiring.extent(wiring.input, axis)))
         here = _number(wiring.extent(value.node, axis))
-        return AxisRow(size, here, found, inside, tuple(unused(wiring, [value], axis)))
+        never = tuple(unused(wiring, [value], axis))
+        return AxisRow(size, here, found, has_local, inside, never)
 
     def pixel(self, stage: Stage, at: Pixel) -> PixelRow:
         assert self.exact is not None
         try:
-            found = pixel(self.exact.wiring, stage.value, *at)
+            local, full = (
+                _box(pixel(self.exact.wiring, stage.value, *at, local=only)) for only in (True, False)
+            )
         except ReachError as error:
             feature = self.exact.wiring.types[stage.value]
             size = "x".join(map(str, feature.shape[2:])) if feature.rank == 4 else str(feature)
             what = f"its size is {size}" if feature.rank == 4 else f"it is no map but {size}"
             message = f"`{stage.name}` has no pixel {at[0]},{at[1]}: {what}"
             raise SegError(Diagnostic("E0105", message, None)) from error
-        return PixelRow(at, found.rows, found.cols, found.count)
+        return PixelRow(at, local, full)
+
+
+def _box(found: Support) -> Box | None:
+    if found.rows is None or found.cols is None:
+        return None
+    return Box(found.rows, found.cols, found.count)
 
 
 def _measured(found: AxisReach, field: Field, size: int) -> AxisReach:

@@ -24,6 +24,7 @@ class AxisRow:
         size_at: its extent at the size that was asked for.
         reach: its receptive field. Without a period and with a size, `rf_min` and `rf_max` are
             those of the pixels whose field does not touch the border.
+        has_local: whether any pixel is read along value edges only.
         interior: first and last output whose field at this size is the periodic one.
         unused: input pixels that no output of the stage depends on, at this size.
     """
@@ -31,25 +32,33 @@ class AxisRow:
     size: str
     size_at: int | None
     reach: AxisReach
+    has_local: bool
     interior: Range | None
     unused: tuple[Range, ...] | None
 
 
 @dataclass(frozen=True)
+class Box:
+    """Input pixels: first and last row and column, and how many of that box are in the set."""
+
+    rows: Range
+    cols: Range
+    support: int
+
+
+@dataclass(frozen=True)
 class PixelRow:
-    """The exact input pixels that the pixel `at` of a stage depends on, along all edges.
+    """The exact input pixels that the pixel `at` of a stage depends on.
 
     Attributes:
         at: row and column in the stage.
-        rows: first and last input row; None: it depends on no pixel.
-        cols: first and last input column.
-        support: how many pixels of that box it depends on.
+        local: along value edges; None: on none.
+        full: along all edges.
     """
 
     at: Pixel
-    rows: Range | None
-    cols: Range | None
-    support: int
+    local: Box | None
+    full: Box | None
 
 
 @dataclass(frozen=True)

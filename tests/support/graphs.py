@@ -16,7 +16,7 @@ N, H, W = symbol("N"), symbol("H"), symbol("W")
 
 
 class Builder:
-    """Adds nodes to a graph. Scopes and path prefixes come from the `with` statements around a call."""
+    """Adds nodes to a graph; scopes and path prefixes come from `with` statements."""
 
     def __init__(self, name: str = "Net", **settings: Const) -> None:
         self.graph = Graph(name, settings)

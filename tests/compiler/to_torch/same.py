@@ -62,9 +62,7 @@ def check_forms(graph: Graph, **sizes: int) -> nn.Module:
     outlined, flat = pair(graph)
     inputs = images(graph, **sizes)
     for train in (False, True):
-        assert_equal(
-            results(outlined.train(train), inputs), results(flat.train(train), inputs)
-        )
+        assert_equal(results(outlined.train(train), inputs), results(flat.train(train), inputs))
     outlined.eval()
     eager = results(outlined, inputs)
     assert_equal(results(torch.jit.script(outlined), inputs), eager)

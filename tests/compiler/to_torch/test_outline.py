@@ -148,8 +148,7 @@ PROGRAMS = {
         "t = image -> Two @t\noutput y = t.a",
     ),
     "skips into blocks": (
-        UNIT
-        + "block Up(deep: [N, C, h, w], skip: [N, S, 2*h, 2*w], out: int) -> (y) {\n"
+        UNIT + "block Up(deep: [N, C, h, w], skip: [N, S, 2*h, 2*w], out: int) -> (y) {\n"
         "  up = deep -> conv_transpose(out, 2, stride=2) @up\n"
         "  y = concat([skip, up]) -> Unit(out) @conv\n}",
         "a = image -> Unit(4) @d1\nb = a -> max_pool(2) -> Unit(8) @d2\n"
@@ -164,7 +163,8 @@ PROGRAMS = {
     "max pool with indices": (
         "",
         "p = image -> conv(4, 3, pad=1) @a -> max_pool(2, indices=true)\n"
-        "output y = p.values -> conv(4, 1) @b -> max_unpool(p.indices, like=image) -> conv(2, 1) @c",
+        "u = p.values -> conv(4, 1) @b -> max_unpool(p.indices, like=image)\n"
+        "output y = u -> conv(2, 1) @c",
     ),
     "split": (
         "",
@@ -240,7 +240,7 @@ def test_training_outputs_cost_nothing_outside_training() -> None:
     graph = net(body, items)
     module, _ = pair(graph)
     calls: list[str] = []
-    module.aux[0].register_forward_hook(lambda *_: calls.append("aux"))
+    module.get_submodule("aux.0").register_forward_hook(lambda *_: calls.append("aux"))
     inputs = images(graph)
     assert results(module.eval(), inputs)[1] is None
     assert calls == []
@@ -256,7 +256,7 @@ def test_net_parameters_stay_parameters() -> None:
     )
     module, _ = pair(graph)
     other = type(module)(classes=7, width=3)
-    assert other.head.weight.shape == (7, 6, 1, 1)
+    assert other.get_parameter("head.weight").shape == (7, 6, 1, 1)
     assert other(torch.rand(2, 3, 16, 16)).shape == (2, 7, 16, 16)
     assert "def __init__(self, classes: int = 5, width: int = 4):" in emit(graph)
 
@@ -306,9 +306,7 @@ def test_blocks_that_need_each_other_dissolve() -> None:
     with builder.instance("B", "b"):
         b1 = conv(builder, a1, 4, "one")
         b2 = conv(builder, b1, 4, "two")
-    last = builder.graph.add(
-        Node("last", Add(), label="add", scope=scope_a), (a2, b2)
-    )
+    last = builder.graph.add(Node("last", Add(), label="add", scope=scope_a), (a2, b2))
     builder.output(last)
     check_forms(builder.graph)
 
@@ -337,8 +335,8 @@ def test_dead_nodes_keep_their_arrays_and_are_not_called() -> None:
     conv(builder, image, 2, "dead")
     builder.output(used)
     module = check_forms(builder.graph)
-    for parameter in (module.a.dead.weight, module.dead.weight):
-        parameter.data.fill_(float("nan"))
+    for name in ("a.dead.weight", "dead.weight"):
+        module.get_parameter(name).data.fill_(float("nan"))
     assert torch.isfinite(module(*images(builder.graph))).all()
 
 
@@ -382,7 +380,7 @@ def test_blocks_with_one_name_and_other_bodies() -> None:
 def test_deep_nesting_is_dissolved() -> None:
     builder = Builder()
     x = builder.input()
-    with _nested(builder, 60) as last:
+    with Nested(builder, 60) as last:
         x = conv(builder, x, 4, "a")
         x = conv(builder, x, 4, "b")
     assert last.path.count(".") == 59
@@ -390,11 +388,11 @@ def test_deep_nesting_is_dissolved() -> None:
     check_forms(builder.graph)
 
 
-class _nested:
+class Nested:
     def __init__(self, builder: Builder, depth: int) -> None:
         self._contexts = [builder.instance("Level", "v") for _ in range(depth)]
 
-    def __enter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
+    def __enter__(self):  # type: ignore[no-untyped-def]
         return [context.__enter__() for context in self._contexts][-1]
 
     def __exit__(self, *_: object) -> None:
