@@ -208,6 +208,14 @@ class Antialiased(Taps):
         distance = {i: abs(i + Fraction(1, 2) - middle) for i in near}
         return [i for i in near if distance[i] < half and distance[i] != zero]
 
+    def at(self, y: int, before: int, after: int) -> tuple[int, ...]:
+        """As torch computes it: an axis that keeps its size is passed over, whatever the factor.
+
+        Source: pytorch/pytorch aten/src/ATen/native/cpu/UpSampleKernel.cpp,
+        `separable_upsample_generic_Nd_kernel_impl`.
+        """
+        return (y,) if before == after else super().at(y, before, after)
+
     @property
     def advance(self) -> tuple[int, int] | None:
         return (self.ratio.denominator, self.ratio.numerator)
