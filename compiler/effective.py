@@ -17,17 +17,18 @@ from torch import Tensor, nn
 from compiler.to_torch.build import build
 from compiler.weights import Weights
 from segdsl.analysis.params import params
-from segdsl.analysis.profile import Spread, spread, widest, widths
-from segdsl.analysis.reach.concrete import Concrete, fields
-from segdsl.analysis.reach.periodic import Phases
+from segdsl.analysis.reach.concrete import fields
+from segdsl.analysis.reach.effective import SHARES
 from segdsl.analysis.reach.tables import Reach
 from segdsl.analysis.sizes import SizeSet
 from segdsl.diagnostics import Diagnostic, SegError
 from segdsl.infer import infer
 from segdsl.ir import Graph, Node, Value
 from segdsl.ops.ports import Output
+from segdsl.reach_report.boxes import middle
+from segdsl.reach_report.influence import Marginal
 from segdsl.report import input_sizes
-from segdsl.types import Axis
+from segdsl.types import HEIGHT, WIDTH
 
 INPUTS = 20
 """Random inputs over which the mean is taken."""
@@ -36,6 +37,9 @@ LARGEST = 512
 """Sides of inputs that are chosen automatically stop here."""
 
 FLOATS = frozenset({"f16", "bf16", "f32", "f64"})
+
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +62,8 @@ class Measured:
     size: tuple[int, int]
     box: tuple[tuple[int, int], tuple[int, int]]
     influence: NDArray[np.float64]
-    rows: Spread
-    cols: Spread
+    rows: Marginal
+    cols: Marginal
     sides: tuple[int, ...]
 
 
@@ -96,24 +100,25 @@ def measured(
     graph = reach.graph
     symbols = input_sizes(graph, accepted, size, 1)
     exact = fields(graph, {k: v for k, v in symbols.items() if k != "N"}, reach.wiring.input)
-    placed = [_placed(reach, exact, value, axis) for axis in (0, 1)]
-    if placed[0] is None or placed[1] is None or exact.wiring.types[value].rank != 4:
+    down, across = middle(reach, exact, value, HEIGHT), middle(reach, exact, value, WIDTH)
+    if down is None or across is None or exact.wiring.types[value].rank != 4:
         return None
-    (y, rows), (x, cols) = placed[0], placed[1]
-    total = _influence(graph, value, reach.wiring.input, (y, x), symbols, weights, inputs, seed)
+    pixel = (down.y, across.y)
+    total = _influence(graph, value, reach.wiring.input, pixel, symbols, weights, inputs, seed)
     if not total.sum() > 0:
         return None
     share = total / total.sum()
-    down, across = np.arange(size[0]), np.arange(size[1])
-    far = [np.abs(2 * down - sum(rows)), np.abs(2 * across - sum(cols))]
-    square = np.maximum(far[0][:, None], far[1][None, :])
+    rows, cols = np.arange(size[0]), np.arange(size[1])
+    above, beside = abs(2 * rows - down.lo - down.hi), abs(2 * cols - across.lo - across.hi)
+    # On a common scale: a middle may lie on a pixel along one axis and between two on the other.
+    square = np.maximum(above[:, None], beside[None, :])
     return Measured(
-        pixel=(y, x),
+        pixel=pixel,
         size=size,
-        box=(rows, cols),
+        box=((down.lo, down.hi), (across.lo, across.hi)),
         influence=share,
-        rows=spread(*rows, down, share.sum(axis=1)),
-        cols=spread(*cols, across, share.sum(axis=0)),
+        rows=_marginal(above, share.sum(axis=1)),
+        cols=_marginal(beside, share.sum(axis=0)),
         sides=widths(square, share),
     )
 
@@ -127,11 +132,10 @@ def fitting_size(
     """
     declared = infer(reach.graph[reach.wiring.input].op, ())[0]
     found = []
-    for axis in (0, 1):
-        axes: Axis = 0 if axis == 0 else 1
-        lines = [reach.axis(value, axes) for value in values]
-        wanted = max((line.rf_max or 1) + int(line.shift or 1) for line in lines)
-        side = declared.spatial(axes)
+    for axis in (HEIGHT, WIDTH):
+        lines = [reach.axis(value, axis) for value in values]
+        wanted = max((line.rf_max or 1) + (line.shift or 1) for line in lines)
+        side = declared.spatial(axis)
         if isinstance(side, int):
             found.append(side)
             continue
@@ -145,28 +149,22 @@ def fitting_size(
     return found[0], found[1]
 
 
-def _placed(
-    reach: Reach, exact: Concrete, value: Value, axis: Axis
-) -> tuple[int, tuple[int, int]] | None:
-    """The output nearest to the middle with the widest field, and that field."""
-    field, state = exact.local(value, axis), reach.line(value, axis).local
-    if field is None:
-        return None
-    middle = (len(field) - 1) // 2
-    if not isinstance(state, Phases):
-        here = field.at(middle)
-        return None if here is None else (middle, here)
-    chosen = widest(state)
-    if chosen is None:
-        return None
-    phase = chosen[0]
-    near = [y for y in range(phase, len(field), state.period)]
-    if not near:
-        return None
-    y = min(near, key=lambda place: (abs(place - middle), place))
-    span = state.at(y)
-    assert span is not None
-    return y, (span.lo, span.hi)
+def _marginal(twice: NDArray[np.int64], share: NDArray[np.float64]) -> Marginal:
+    places = np.arange(len(share))
+    mean = float(share @ places)
+    return Marginal(float(np.sqrt(share @ (places - mean) ** 2)), widths(twice, share))
+
+
+def widths(twice: NDArray[np.int64], share: NDArray[np.float64]) -> tuple[int, ...]:
+    """For each of SHARES the smallest width, in pixels, of a centred box that holds it.
+
+    Args:
+        twice: double the distance of each pixel from the middle.
+        share: the part of the total that each pixel has.
+    """
+    inside = np.bincount(twice.ravel(), weights=share.ravel()).cumsum()
+    reached = np.searchsorted(inside, np.array(SHARES) * inside[-1] - _ROUNDING)
+    return tuple(int(r) + 1 for r in reached)
 
 
 def _influence(
@@ -243,6 +241,3 @@ def up_to(graph: Graph, value: Value) -> Graph:
         name += "_"
     part.add(Node(name, Output(label="stage"), label="stage"), [value])
     return part
-
-
-

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import cache
 
 from segdsl import syntax
 from segdsl.acceptance import disproof
 from segdsl.analysis.cost import macs
 from segdsl.analysis.params import count, params
+from segdsl.analysis.reach.facts import CHOICES, NUMBERS, NoValueError, fact
+from segdsl.analysis.reach.tables import Reach, reach
+from segdsl.analysis.reach.wiring import ReachError
 from segdsl.analysis.sizes import Condition, SizeSet, Undecidable, in_words, slope
 from segdsl.diagnostics import Diagnostic, Help, SegError, text_helps
 from segdsl.elaborate.arithmetic import as_size, combine, compare_values
@@ -19,6 +23,7 @@ from segdsl.elaborate.net import Elaboration
 from segdsl.elaborate.state import Pending, State, refuse
 from segdsl.elaborate.values import Anything, Map, Quantity, Ratio, Unknown, describe
 from segdsl.infer import at_user
+from segdsl.spelling import nearest
 from segdsl.symbolic import Formula, Size, ceil_div, floor_div, substitute, symbols
 from segdsl.types import Feature
 
@@ -26,9 +31,10 @@ from segdsl.types import Feature
 def run_checks(program: Elaboration, accepted: Mapping[str, SizeSet]) -> list[Diagnostic]:
     """Evaluate every pending `check`; a false one is E8001 with the true value."""
     found: list[Diagnostic] = []
+    table = cache(lambda: reach(program.graph, accepted=accepted))
     for pending in program.checks:
         try:
-            answer = _Check(program, accepted, pending).run()
+            answer = _Check(program, accepted, pending, table).run()
         except SegError as error:
             found.extend(error.diagnostics)
             continue
@@ -43,9 +49,14 @@ class _Check:
     """One `check` with the tables it may ask."""
 
     def __init__(
-        self, program: Elaboration, accepted: Mapping[str, SizeSet], pending: Pending
+        self,
+        program: Elaboration,
+        accepted: Mapping[str, SizeSet],
+        pending: Pending,
+        reach: Callable[[], Reach],
     ) -> None:
         self.program = program
+        self.reach = reach
         self.accepted = accepted
         self.statement = pending.statement
         self.frame: Frame = pending.frame
@@ -162,6 +173,10 @@ class _Check:
             name = expr.callee.name
         if name in FACTS and self.frame.names.find(name) is None:
             return self._fact(name, expr)
+        if isinstance(expr, syntax.Attr) and self.frame.names.find("rf") is None:
+            asked = _field_asked(expr)
+            if asked is not None:
+                return self._field(*asked, expr)
         if isinstance(expr, syntax.ListExpr):
             return ()
         if isinstance(expr, syntax.Binary):
@@ -192,12 +207,41 @@ class _Check:
             if args:
                 refuse(self.frame, "E2002", "`params` takes no arguments", expr.span)
             return count(params(graph, dict(self.program.types)))
+        if name == "rf":
+            message = f"say what of it: {', '.join(f'`.{word}`' for word in NUMBERS)}"
+            refuse(self.frame, "E2011", message, expr.span)
         if name == "macs":
             return sum(macs(graph, {"N": 1, **self._sizes(args, expr, required=True)}).values())
         target, sizes = self._target(name, args, expr)
         if name == "stride":
             return self._stride(target, expr)
         return Feature(tuple(substitute(s, sizes) for s in target.shape), target.dtype)
+
+    def _field(
+        self, call: syntax.Call, words: tuple[str, ...], expr: syntax.Attr
+    ) -> Anything | Feature:
+        """`rf(x).size` and its like, in input pixels."""
+        if len(call.args) != 1 or call.args[0].name is not None:
+            refuse(self.frame, "E2004", "`rf` needs one map, as `rf(x).size`", call.span)
+        value = self.state.evaluate(self.state, self.frame, call.args[0].value)
+        if not isinstance(value, Map):
+            message = f"`rf` takes a map, not {describe(value)}"
+            refuse(self.frame, "E2003", message, call.args[0].span)
+        try:
+            found = fact(self.reach(), value.value, words)
+        except NoValueError as error:
+            refuse(self.frame, "E8002", f"`{expr.span.text}` {error}", expr.span)
+        except KeyError as error:
+            known = (*NUMBERS, *CHOICES)
+            message = f"`rf` has no `{error.args[0]}`; it has {', '.join(known)}"
+            guess = nearest(error.args[0], list(known))
+            helps = (f"did you mean `{guess}`?",) if guess else ()
+            refuse(self.frame, "E2001", message, expr.name.span, helps=helps)
+        except ReachError as error:
+            refuse(self.frame, "E8002", f"`{expr.span.text}` has no value: {error}", expr.span)
+        if isinstance(found, Fraction):
+            return found.numerator if found.denominator == 1 else float(found)
+        return found
 
     def _target(
         self, name: str, args: tuple[syntax.Arg, ...], expr: syntax.Expr
@@ -288,6 +332,17 @@ class _Check:
             return "this net has no parameters"
         part = max(totals, key=lambda p: totals[p])
         return f"the largest part is `{part}` with {totals[part]:,}"
+
+
+def _field_asked(expr: syntax.Expr) -> tuple[syntax.Call, tuple[str, ...]] | None:
+    """The call and the words of `rf(x).h.size`; None if it is something else."""
+    words: list[str] = []
+    while isinstance(expr, syntax.Attr):
+        words.append(expr.name.name)
+        expr = expr.value
+    if isinstance(expr, syntax.Call) and isinstance(expr.callee, syntax.Name):
+        return (expr, tuple(reversed(words))) if expr.callee.name == "rf" else None
+    return None
 
 
 def _shown(value: Anything | Feature) -> str:

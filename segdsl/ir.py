@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import networkx as nx
 
 from segdsl.ops.base import Op
+from segdsl.ops.norm import BatchNorm
 from segdsl.ops.ports import Input, Output
 from segdsl.source import NOWHERE, Span
 
@@ -75,11 +76,26 @@ class Ports:
 
 
 @dataclass(frozen=True)
+class Folded:
+    """A batch norm that a pass worked into the convolution before it.
+
+    The node's operator then has a bias. Its arrays are in no file: they are those of the
+    convolution at the node's path, scaled and shifted by the norm's, which
+    `compiler.weights.folding` computes. `path` and `norm` are the norm's; `bias` says whether the
+    convolution has a bias of its own.
+    """
+
+    path: str
+    norm: BatchNorm
+    bias: bool
+
+
+@dataclass(frozen=True)
 class Node:
     """One operator in the graph. Provenance is no part of equality.
 
     `path` is the weight path that owns its arrays (None: it has none); nodes with equal path share
-    them.
+    them. `folded` is the batch norm that was worked into them, in graphs that a pass made.
     `label` is the writer's own word for the result: the binding, the tap, or the operator's name.
     `parts` maps an attribute name or an operand slot to its place in the text.
     """
@@ -91,6 +107,7 @@ class Node:
     span: Span = field(default=NOWHERE, compare=False)
     parts: Mapping[str | int, Span] = field(default_factory=dict[str | int, Span], compare=False)
     scope: Scope = field(default=(), compare=False)
+    folded: Folded | None = None
 
 
 class Use(NamedTuple):
@@ -287,7 +304,7 @@ class Graph:
         rows: list[object] = [self.name]
         for node in self.nodes():
             reads = tuple((place[v.node], v.port) for v in self.operands(node.name))
-            rows.append((node.op, node.path, reads))
+            rows.append((node.op, node.path, node.folded, reads))
         return tuple(rows)
 
     def __eq__(self, other: object) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 
 from segdsl.ir import Graph, Node, Value
 from segdsl.ops.base import Op
+from segdsl.ops.conv import Conv, ConvTranspose
 from segdsl.ops.elementwise import Add, Div, Maximum, Minimum, Mul, Sub
 from segdsl.ops.ports import Input, Output, Weight
 from segdsl.parsing.tables import WORDS
@@ -24,7 +25,8 @@ def print_graph(graph: Graph) -> str:
     """The text of a graph, without blocks and loops: every node is a statement.
 
     `segdsl.parse(print_graph(g)) == g` for every graph of the language. Weights that several nodes
-    share become a `layer`.
+    share become a `layer`. A folded batch norm is printed as the statement it was, so that text
+    parses to a graph that computes the same.
     """
     names = _names(graph)
     shared = _shared(graph)
@@ -113,6 +115,9 @@ def _expression(node: Node, reads: list[str], shared: Mapping[str | None, str]) 
     if node.path in shared:
         return f"{reads[0]} -> {shared[node.path]}"
     path = f" @{node.path}" if node.path is not None else ""
+    if node.folded is not None and isinstance(op, Conv | ConvTranspose):
+        own = replace(op, bias=node.folded.bias)
+        return f"{reads[0]} -> {_call(own)}{path} -> {_call(node.folded.norm)} @{node.folded.path}"
     if op.variadic:
         return f"[{', '.join(reads)}] -> {_call(op)}{path}"
     first_optional = len(op.operands) - op.optional

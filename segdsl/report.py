@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from segdsl.acceptance import refused_size
 from segdsl.analysis.cost import macs, training_only
-from segdsl.analysis.params import params, tensor_path
+from segdsl.analysis.params import node_params, params
 from segdsl.analysis.shapes import Shapes, shapes
 from segdsl.analysis.sizes import SizeSet, Undecidable, in_words, sizes
 from segdsl.diagnostics import Diagnostic, SegError
 from segdsl.ir import Const, Graph, Instance, Node, Value
 from segdsl.ops.ports import Input, Output
 from segdsl.symbolic import Formula, Size, Symbol
-from segdsl.types import Feature, Param
+from segdsl.types import Feature
 
 
 @dataclass(frozen=True)
@@ -177,11 +177,7 @@ def _counts(graph: Graph, table: Shapes) -> dict[str, int]:
     counts: dict[str, int] = {}
     for node in graph.nodes():
         inputs = tuple(table[value] for value in graph.operands(node.name))
-        own: Iterable[tuple[str, Param]] = (
-            node.op.params(*inputs).items() if node.path is not None else ()
-        )
-        for tensor, param in own:
-            path = tensor_path(node.path or "", tensor)
+        for path, param in node_params(node, inputs).items():
             if path not in seen:
                 seen.add(path)
                 counts[node.name] = counts.get(node.name, 0) + param.count * param.learned

@@ -183,6 +183,15 @@ class Interpolated(Taps):
     def indices(self, y: int) -> Sequence[int]:
         return _around((y + Fraction(1, 2)) * self.ratio - Fraction(1, 2), self.reach)
 
+    def at(self, y: int, before: int, after: int) -> tuple[int, ...]:
+        """As torch computes it: bilinearly, an axis that keeps its size ignores the factor.
+
+        Source: pytorch/pytorch aten/src/ATen/native/UpSample.h,
+        `compute_source_index_and_lambda`.
+        """
+        same = before == after and self.reach == 1
+        return (y,) if same else super().at(y, before, after)
+
     @property
     def advance(self) -> tuple[int, int] | None:
         return (self.ratio.denominator, self.ratio.numerator)

@@ -20,6 +20,7 @@ from segdsl.version import __version__
 COMMANDS = {
     "check": "say what is wrong with a program, and where",
     "summary": "stages with shapes, parameters and multiply-accumulates",
+    "rf": "receptive fields of the stages, exact for every size and phase",
     "compile": "write the program as source code of a target",
     "run": "segment a picture",
     "weights": "write freshly initialised weights",

@@ -11,6 +11,7 @@ from compiler.to_torch.body import Body, Bound, Construction, Library, Slot, Ste
 from compiler.to_torch.classes import ClassPlan
 from compiler.to_torch.expressions import Expression
 from compiler.to_torch.guesses import Guesses
+from compiler.to_torch.in_place import overwriting
 from compiler.to_torch.lower import Arg, EmissionError, Layer, Make, layer
 from compiler.to_torch.regions import Region, inputs_of, outputs_of
 from segdsl.ir import Const, Graph, Instance, Node, Value
@@ -117,6 +118,7 @@ class _Assembly:
             return
         reads = list(self._graph.operands(node.name))
         written = layer(node.op, *(self._owner.types[value] for value in reads))
+        written = overwriting(self._graph, node, written)
         if written.helper:
             self._owner.helpers.add(written.helper)
         slot = self._made(node, written, reads)

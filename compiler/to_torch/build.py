@@ -6,7 +6,7 @@ import hashlib
 import linecache
 import sys
 from collections.abc import Mapping
-from os import PathLike, fspath
+from os import PathLike
 from types import ModuleType
 
 import numpy as np
@@ -15,13 +15,10 @@ from torch import nn
 
 from compiler.to_torch.emit import emit, net_class
 from compiler.to_torch.lower import EmissionError
-from compiler.weights import Weights, initialise, load
-from compiler.weights.init import NUMPY_TYPES
-from segdsl.analysis.params import Params, owners, params
-from segdsl.diagnostics import Diagnostic, SegError
+from compiler.weights.fitting import fitting_weights
+from compiler.weights.table import Weights
+from segdsl.analysis.params import Params, params
 from segdsl.ir import Graph
-
-MAX_NOTES = 20
 
 
 def build(
@@ -34,7 +31,7 @@ def build(
     """
     text = emit(graph, flat=flat)
     table = params(graph)
-    arrays = _arrays(graph, table, weights)
+    arrays = fitting_weights(graph, table, weights)
     net = getattr(execute(text, graph.name), net_class(graph))
     with torch.device("meta"):
         module: nn.Module = net()
@@ -65,34 +62,6 @@ def execute(text: str, name: str) -> ModuleType:
         del sys.modules[module_name]
         raise
     return module
-
-
-def _arrays(graph: Graph, table: Params, weights: Weights | str | PathLike[str] | None) -> Weights:
-    if weights is None:
-        return initialise(table, seed=0, owners=owners(graph))
-    if isinstance(weights, Weights):
-        return _fitting(weights, table)
-    if isinstance(weights, str | PathLike):
-        return load(fspath(weights), table, owners=owners(graph))
-    raise TypeError(f"weights must be Weights or a path, not {type(weights).__name__}")
-
-
-def _fitting(weights: Weights, table: Params) -> Weights:
-    """The given table, if it is one of this network (E5003)."""
-    notes: list[str] = []
-    for name, param in table.items():
-        if name not in weights:
-            notes.append(f"`{name}` is missing")
-        elif weights[name].shape != param.shape:
-            notes.append(f"`{name}` has shape {weights[name].shape}, the network {param.shape}")
-        elif weights[name].dtype != NUMPY_TYPES[param.dtype]:
-            notes.append(f"`{name}` holds {weights[name].dtype}, the network {param.dtype}")
-    notes += [f"the network has no `{name}`" for name in weights if name not in table]
-    if notes:
-        more = (f"and {len(notes) - MAX_NOTES} more",) if len(notes) > MAX_NOTES else ()
-        message = f"these weights are not those of this network: {len(notes)} of them differ"
-        raise SegError(Diagnostic("E5003", message, None, notes=(*notes[:MAX_NOTES], *more)))
-    return weights
 
 
 def _check_state(module: nn.Module, table: Params) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from segdsl.analysis.shapes import Shapes, shapes
-from segdsl.ir import Graph
+from segdsl.ir import Graph, Node
 from segdsl.source import Span
-from segdsl.types import Param
+from segdsl.types import Feature, Param
 
 Params = dict[str, Param]
 
@@ -33,12 +33,28 @@ def params(graph: Graph, table: Shapes | None = None) -> Params:
     table = shapes(graph) if table is None else table
     root = _Module()
     for node in graph.nodes():
-        if node.path is None:
-            continue
         inputs = tuple(table[value] for value in graph.operands(node.name))
-        for tensor, param in node.op.params(*inputs).items():
-            _put(root, tensor_path(node.path, tensor), param)
+        for path, param in node_params(node, inputs).items():
+            _put(root, path, param)
     return dict(_walk(root))
+
+
+def node_params(node: Node, inputs: Sequence[Feature]) -> Params:
+    """The arrays of a file that a node is computed from, by full path.
+
+    A node with a folded norm needs the convolution's arrays and the norm's.
+    """
+    if node.path is None:
+        return {}
+    own = node.op.params(*inputs)
+    found = {tensor_path(node.path, tensor): param for tensor, param in own.items()}
+    if node.folded is not None:
+        if not node.folded.bias:
+            del found[tensor_path(node.path, "bias")]
+        result = node.op.infer(*inputs)
+        norm = node.folded.norm.params(*(result if isinstance(result, tuple) else (result,)))
+        found |= {tensor_path(node.folded.path, tensor): param for tensor, param in norm.items()}
+    return found
 
 
 def tensor_path(path: str, tensor: str) -> str:
@@ -71,10 +87,9 @@ def owners(graph: Graph) -> dict[str, Span]:
     table = shapes(graph)
     found: dict[str, Span] = {}
     for node in graph.nodes():
-        if node.path is not None:
-            inputs = tuple(table[value] for value in graph.operands(node.name))
-            for tensor in node.op.params(*inputs):
-                found.setdefault(tensor_path(node.path, tensor), node.span)
+        inputs = tuple(table[value] for value in graph.operands(node.name))
+        for path in node_params(node, inputs):
+            found.setdefault(path, node.span)
     return found
 
 

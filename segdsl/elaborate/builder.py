@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
+from segdsl.analysis.reach.alignment import Memory, Place
 from segdsl.diagnostics import (
     Applicability,
     Diagnostic,
@@ -23,7 +24,7 @@ from segdsl.ir import Graph, Instance, Node, Scope, Turn, Value
 from segdsl.limits import Limits
 from segdsl.ops.base import Op, RuleError
 from segdsl.source import Span
-from segdsl.types import Feature, Param, Requirement
+from segdsl.types import Axis, Feature, Param, Requirement
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Builder:
         graph: the network so far.
         types: the type of every value so far.
         needs: conditions that depend on the input size, in source order, each once.
+        places: where maps lie in the input, as far as somebody asked.
     """
 
     graph: Graph
@@ -66,6 +68,7 @@ class Builder:
     tensors: dict[str, Span] = field(default_factory=dict[str, Span])
     levels: dict[str, Span] = field(default_factory=dict[str, Span])
     learned: int = 0
+    places: Memory = field(default_factory=dict[tuple[str, Axis], Place])
 
     def apply(
         self,

@@ -34,12 +34,8 @@ BUILTINS = frozenset(
 """Compile-time functions of the language; `sum`, `max` and `min` also join lists of maps."""
 
 
-FACTS = frozenset({"params", "macs", "shape", "stride"})
+FACTS = frozenset({"params", "macs", "shape", "stride", "rf"})
 """What a `check` can ask of the graph, beside everything that is known while elaborating."""
-
-
-LATER_FACTS = frozenset({"rf"})
-"""Facts that the language has and this version cannot tell yet."""
 
 
 def operator_names() -> set[str]:
@@ -97,8 +93,8 @@ def unknown_callable(
             helps=text_helps("write the part that both need as a `block`, and call that"),
         )
     notes: tuple[str, ...] = ()
-    if name in LATER_FACTS:
-        notes = (f"a `check` can ask for {', '.join(sorted(FACTS))} in this version of segdsl",)
+    if name in FACTS:
+        notes = (f"a `check` can ask for {', '.join(sorted(FACTS))}; nothing else can",)
     elif bound:
         notes = (f"`{name}` is bound here, but it is {bound}",)
     elif name in INITIALISERS:

@@ -186,6 +186,8 @@ def _claim_size(
     port: bool,
 ) -> None:
     declared = size_of(state, frame, dim)
+    if declared == found:  # most claims end here, before any words are made
+        return
     noun = AXES[axis] if rank == 4 else f"axis {axis}"
     code = "E3010" if port else "E3007"
     text = dim.span.text

@@ -5,10 +5,12 @@ The operator becomes a node.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from segdsl import syntax
+from segdsl.analysis.reach.alignment import auto_offset
 from segdsl.diagnostics import SegError
 from segdsl.elaborate.arithmetic import node_label
 from segdsl.elaborate.convert import Mismatch, choices, convert, takes_initialiser, wrong_value
@@ -20,8 +22,9 @@ from segdsl.elaborate.state import Invocation, State, refuse
 from segdsl.elaborate.values import Anything, Map, Quantity, Record, Unknown, describe
 from segdsl.infer import at_user, explain
 from segdsl.ops.base import Op, RuleError, signature
+from segdsl.ops.combine import Crop
 from segdsl.source import Span
-from segdsl.types import INITIALISERS, Initialiser
+from segdsl.types import INITIALISERS, Initialiser, Pair
 
 UNITS = {("resize", "scale"): "x"}
 """The unit that an argument may carry, by operator and argument."""
@@ -40,7 +43,7 @@ def call_operator(state: State, cls: type[Op], call: Invocation) -> Anything:
     if cls.name == "identity":
         return operands[0]
     try:
-        op = cls(**fields)
+        op = _aligned(state, cls(**fields), operands)
     except RuleError as error:
         raise SegError(
             explain(error, span=call.span, parts=parts, inputs=(), scope=frame.scope)
@@ -59,6 +62,24 @@ def call_operator(state: State, cls: type[Op], call: Invocation) -> Anything:
     if len(results) == 1:
         return results[0]
     return Record(cls.name, dict(zip(op.results, results, strict=True)))
+
+
+def _aligned(state: State, op: Op, operands: Sequence[Map]) -> Op:
+    """A crop whose `offset=auto` is derived from where its two maps lie; other operators stay.
+
+    Raises:
+        RuleError: no whole number of pixels, none below 0, aligns them (E2017).
+    """
+    if not isinstance(op, Crop) or op.offset != "auto" or len(operands) != 2:
+        return op
+    builder, (x, like) = state.builder, operands
+    try:
+        found = auto_offset(builder.graph, builder.types, x.value, like.value, builder.places)
+    except ValueError as error:
+        message = f"`offset=auto` finds no offset: {error}"
+        help = "write the number of pixels, as `offset=5`"
+        raise RuleError(message, code="E2017", blame="offset", help=help) from error
+    return replace(op, offset=Pair(*found))
 
 
 def _path(cls: type[Op], call: Invocation) -> str | None:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any
 
 from segdsl import syntax
 from segdsl.elaborate.frame import Frame, join
@@ -106,10 +108,12 @@ def _children(item: object) -> list[object]:
         return list(item.call.args)
     if isinstance(item, syntax.At) and isinstance(item.value, syntax.Call):
         return list(item.value.args)
-    assert is_dataclass(item)
-    return [
-        value
-        for field in fields(item)
-        if field.name != "span"
-        and (is_dataclass(value := getattr(item, field.name)) or isinstance(value, tuple))
-    ]
+    kind: Any = type(item)
+    parts = [getattr(item, name) for name in _part_names(kind)]
+    return [part for part in parts if isinstance(part, tuple) or is_dataclass(part)]
+
+
+@cache
+def _part_names(cls: Any) -> tuple[str, ...]:
+    """The fields of a class of syntax nodes that can hold other nodes."""
+    return tuple(field.name for field in fields(cls) if field.name != "span")

@@ -6,6 +6,7 @@ strings in lowest terms, all other numbers are whole. Within a version keys are 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -42,6 +43,18 @@ def as_json(report: ReachReport) -> Json:
         "stages": [_stage(row) for row in report.stages],
         "warnings": [_warning(warned) for warned in report.warnings],
     }
+
+
+def dumps(data: Json) -> str:
+    """JSON text: a key per line, and a line for each element of a list of objects."""
+    lines = [f"  {json.dumps(key)}: {_value(value)}" for key, value in data.items()]
+    return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(f"    {json.dumps(item)}" for item in value) + "\n  ]"
+    return json.dumps(value)
 
 
 def accepted_sizes(declared: Size, known: SizeSet | None, strict: SizeSet | None) -> Json:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from segdsl.analysis.reach.concrete import Concrete, Field, fields, interior
+from segdsl.analysis.reach.findings import Finding, findings
 from segdsl.analysis.reach.periodic import Phases, Unknown
 from segdsl.analysis.reach.support import Support, pixel, unused
 from segdsl.analysis.reach.tables import AxisReach, Reach, reach
@@ -16,66 +17,129 @@ from segdsl.analysis.strict import strict_sizes
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
 from segdsl.infer import infer
 from segdsl.ir import Graph, Instance, Node
-from segdsl.reach_report.rows import AxisRow, Box, Pixel, PixelRow, ReachReport, StageRow
-from segdsl.reach_report.stages import Stage, chosen, every_value, stages
+from segdsl.ops.ports import Output
+from segdsl.reach_report.rows import (
+    AxisRow,
+    Box,
+    Pixel,
+    PixelRow,
+    ReachReport,
+    StageRow,
+    Warned,
+)
+from segdsl.reach_report.stages import Stage, stages
 from segdsl.report import input_sizes
 from segdsl.spelling import nearest
 from segdsl.symbolic import Size, symbols
 from segdsl.types import Axis
 
 
-def reach_report(
+@dataclass(frozen=True)
+class Analysis:
+    """The tables from which reports are made.
+
+    Attributes:
+        graph: the network.
+        accepted: the sizes that it accepts, by symbol.
+        size: height and width of the inputs; None where they are left open.
+        at: the same by symbol.
+        table: the periodic fields.
+        exact: the fields at `size`.
+    """
+
+    graph: Graph
+    accepted: Mapping[str, SizeSet]
+    size: tuple[int, int] | None
+    at: Mapping[str, int]
+    table: Reach
+    exact: Concrete | None
+
+
+def analyse(
     graph: Graph,
     accepted: Mapping[str, SizeSet],
     *,
     input: str | None = None,
     size: tuple[int, int] | None = None,
-    at: Sequence[str] = (),
-    every: bool = False,
-    at_pixel: Pixel | None = None,
-) -> ReachReport:
-    """The receptive fields of the stages of a network.
+) -> Analysis:
+    """The receptive fields of a network: the periodic ones, and the exact ones at a size.
 
     Args:
         graph: the network.
         accepted: the sizes that it accepts, by symbol.
         input: the input whose pixels are meant; the first map by default.
-        size: height and width of the inputs, for exact borders.
-        at: names of stages; all by default.
-        every: rows for all nodes.
-        at_pixel: also the exact input pixels of this pixel of each stage; needs `size`.
+        size: height and width of the inputs.
 
     Raises:
-        SegError: E0105 there is no such stage, input or pixel; E3014 the size is not accepted;
-            E0112 the network has no input with height and width.
+        SegError: E0105 there is no such input, E0112 there is none with height and width, E3014
+            the size is not accepted.
     """
-    if at_pixel is not None and size is None:
-        raise ValueError("a pixel lies at a size")
     name = spatial_input(graph, input)
     known = {} if size is None else input_sizes(graph, accepted, size, 1)
-    picked = chosen(graph, at) if at else every_value(graph) if every else stages(graph)
-    table = reach(graph, name, at=known, accepted=accepted)
-    exact = None if size is None else fields(graph, _spatial(known), name)
-    build = _Builder(graph, accepted, table, exact)
-    strict = strict_sizes(graph, accepted)
+    at = {symbol: n for symbol, n in known.items() if symbol != "N"}
+    table = reach(graph, name, at=at, accepted=accepted)
+    exact = None if size is None else fields(graph, at, name)
+    return Analysis(graph, accepted, size, at, table, exact)
+
+
+def reach_report(
+    analysis: Analysis, rows: Sequence[Stage], *, at_pixel: Pixel | None = None
+) -> ReachReport:
+    """The receptive fields of these stages; with a size also the input pixels of one pixel each.
+
+    Raises:
+        SegError: E0105, a stage has no such pixel.
+    """
+    if at_pixel is not None and analysis.exact is None:
+        raise ValueError("a pixel lies at a size")
+    graph, accepted = analysis.graph, analysis.accepted
+    name = analysis.table.wiring.input
     declared = infer(graph[name].op, ())[0]
     sizes = (declared.height, declared.width)
+    strict = strict_sizes(graph, accepted)
+    build = _Builder(analysis)
     return ReachReport(
         net=graph.name,
         file=graph.source,
         input=name,
         settings=dict(graph.settings),
-        size=size,
+        size=analysis.size,
         symbols=sizes,
         accepts=(_accepted(sizes[0], accepted), _accepted(sizes[1], accepted)),
         strict=(_accepted(sizes[0], strict), _accepted(sizes[1], strict)),
-        stages=tuple(build.row(stage, at_pixel) for stage in picked),
-        warnings=(),
+        stages=tuple(build.row(stage, at_pixel) for stage in rows),
+        warnings=tuple(_warnings(analysis, rows)),
     )
 
 
-def _spatial(known: Mapping[str, int]) -> dict[str, int]:
-    return {name: size for name, size in known.items() if name != "N"}
+def _warnings(analysis: Analysis, rows: Sequence[Stage]) -> Iterator[Warned]:
+    """What is suspicious on the way to these stages, in graph order."""
+    graph, table = analysis.graph, analysis.table
+    names = {stage.value.node: stage.name for stage in (*stages(graph), *rows)}
+    near = _upstream(graph, {stage.value.node for stage in rows})
+    for found in findings(
+        graph, analysis.at or None, input=table.wiring.input, table=table, accepted=analysis.accepted
+    ):
+        node = graph[found.node]
+        own = [v.node for v in graph.operands(found.node)] if isinstance(node.op, Output) else []
+        if found.node in near or any(name in near for name in own):
+            name = node.op.label if isinstance(node.op, Output) else names.get(node.name, node.name)
+            yield Warned(found.kind, name, _sentence(found, names), line_in(graph, node))
+
+
+def _sentence(found: Finding, names: Mapping[str, str]) -> str:
+    """The message, with the nodes that brought it about."""
+    causes = ", ".join(f"`{names.get(node, node)}`" for node in found.causes)
+    return f"{found.message} (by {causes})" if causes else found.message
+
+
+def _upstream(graph: Graph, last: set[str]) -> set[str]:
+    """These nodes and all that they depend on."""
+    near = set(last)
+    for node in reversed(list(graph)):
+        if node in near:
+            near.update(operand.node for operand in graph.operands(node))
+    return near
 
 
 def spatial_input(graph: Graph, name: str | None) -> str:
@@ -100,18 +164,12 @@ def _accepted(size: Size, accepted: Mapping[str, SizeSet]) -> SizeSet | None:
 class _Builder:
     """Makes the rows of one report from its tables."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        accepted: Mapping[str, SizeSet],
-        table: Reach,
-        exact: Concrete | None,
-    ) -> None:
-        self.graph = graph
-        self.accepted = accepted
-        self.table = table
-        self.exact = exact
-        self.types = shapes(graph)
+    def __init__(self, analysis: Analysis) -> None:
+        self.graph = analysis.graph
+        self.accepted = analysis.accepted
+        self.table = analysis.table
+        self.exact = analysis.exact
+        self.types = shapes(self.graph)
 
     def row(self, stage: Stage, at_pixel: Pixel | None) -> StageRow:
         node = self.graph[stage.value.node]
@@ -148,7 +206,8 @@ class _Builder:
         assert self.exact is not None
         try:
             local, full = (
-                _box(pixel(self.exact.wiring, stage.value, *at, local=only)) for only in (True, False)
+                _box(pixel(self.exact.wiring, stage.value, *at, local=only))
+                for only in (True, False)
             )
         except ReachError as error:
             feature = self.exact.wiring.types[stage.value]

@@ -8,15 +8,17 @@ middles of the paths where they are misaligned make up the field.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from segdsl.analysis.reach.periodic import Phases, State, through
-from segdsl.analysis.reach.spans import Span
 from segdsl.analysis.reach.tables import Reach
+from segdsl.analysis.reach.trace import Side, path
+from segdsl.analysis.reach.wiring import AXES
 from segdsl.ir import Value
-from segdsl.reach_report.rows import ReachReport
+from segdsl.reach_report.boxes import widest
+from segdsl.reach_report.stages import Stage
 from segdsl.reach_report.text import table
 from segdsl.taps import Sliding, Spread, Taps
 from segdsl.types import Axis
@@ -81,15 +83,13 @@ class _Step:
 def explanation(reach: Reach, name: str, value: Value, axis: Axis) -> Explanation:
     """Which operators make the widest field of a value along an axis."""
     state = reach.line(value, axis).local
-    if not isinstance(state, Phases):
-        reason = reach.axis(value, axis).reason or "the whole axis is read"
+    chosen = widest(state) if isinstance(state, Phases) else None
+    if chosen is None:
+        reason = reach.axis(value, axis).reason or "no pixel is read"
         return Explanation(name, axis, 0, (), Fraction(0), reason)
-    widest = max(state.read(), key=lambda item: item[1].length, default=None)
-    if widest is None:
-        return Explanation(name, axis, 0, (), Fraction(0), "no pixel is read")
-    phase, span = widest
-    first = list(_path(reach, value, axis, phase, _first))
-    last = list(_path(reach, value, axis, phase, _last))
+    phase, span = chosen
+    first = list(_path(reach, value, axis, phase, "lo"))
+    last = list(_path(reach, value, axis, phase, "hi"))
     left, right = {s.node: s for s in first}, {s.node: s for s in last}
     shares = []
     for node in reach.wiring.wires:
@@ -105,46 +105,16 @@ def _matters(share: Share) -> bool:
     return bool(share.left or share.right or len(share.branches) > 1)
 
 
-def _first(span: Span) -> int:
-    return span.lo
-
-
-def _last(span: Span) -> int:
-    return span.hi
-
-
-def _path(
-    reach: Reach, value: Value, axis: Axis, y: int, end: Callable[[Span], int]
-) -> Iterator[_Step]:
-    """From output `y` to the input pixel at one end of its field, step by step.
-
-    The shares are signed: positive towards the first pixel.
-    """
-    node, target = value.node, _end(reach.line(value, axis).local, y, end)
-    while node != reach.wiring.input:
-        operand, taps, tap = _reached(reach, node, axis, y, target, end)
-        state = reach.line(operand, axis).local
+def _path(reach: Reach, value: Value, axis: Axis, phase: int, side: Side) -> Iterator[_Step]:
+    """The steps of a path with their shares, which are signed: positive towards the first pixel."""
+    for step in path(reach, value, axis, side, phase):
+        wired = reach.wiring.wires[step.node]
+        state = reach.line(wired.operands[step.slot], axis).local
+        centre = wired.taps[axis][step.slot].centre
         assert isinstance(state, Phases)
-        assert taps.centre is not None, "taps that repeat have a middle"
-        ratio, shift = taps.centre
-        yield _Step(node, state.jump, state.jump * (ratio * y + shift - tap))
-        node, y = operand.node, tap
-
-
-def _end(state: State, y: int, end: Callable[[Span], int]) -> int | None:
-    span = state.at(y) if isinstance(state, Phases) else None
-    return None if span is None else end(span)
-
-
-def _reached(
-    reach: Reach, node: str, axis: Axis, y: int, target: int | None, end: Callable[[Span], int]
-) -> tuple[Value, Taps, int]:
-    """The operand and the tap through which a node reads the pixel `target`."""
-    for operand, taps in _values(reach, node, axis):
-        for tap in taps.indices(y):
-            if _end(reach.line(operand, axis).local, tap, end) == target:
-                return operand, taps, tap
-    raise AssertionError(f"nothing leads from {node} to pixel {target}")
+        assert centre is not None, "taps that repeat have a middle"
+        ratio, shift = centre
+        yield _Step(step.node, state.jump, state.jump * (ratio * step.y + shift - step.index))
 
 
 def _values(reach: Reach, node: str, axis: Axis) -> Iterator[tuple[Value, Taps]]:
@@ -161,7 +131,7 @@ def _share(
     reach: Reach, axis: Axis, node: str, jump: Fraction, left: _Step | None, right: _Step | None
 ) -> Share:
     given = [
-        (taps, _widest(through(reach.line(operand, axis).local, taps)))
+        (taps, _largest(through(reach.line(operand, axis).local, taps)))
         for operand, taps in _values(reach, node, axis)
     ]
     sizes = tuple(size for _, size in given)
@@ -172,11 +142,11 @@ def _share(
         left=None if left is None else left.share,
         right=None if right is None else -right.share,
         branches=sizes if len(set(sizes)) > 1 else (),
-        field=_widest(reach.line(Value(node), axis).local),
+        field=_largest(reach.line(Value(node), axis).local),
     )
 
 
-def _widest(state: State) -> int:
+def _largest(state: State) -> int:
     if not isinstance(state, Phases):
         return 0
     return max((span.length for _, span in state.read()), default=0)
@@ -193,14 +163,13 @@ def _kernel(taps: Taps) -> str:
     return "".join(words)
 
 
-def explanations(reach: Reach, report: ReachReport, names: Sequence[str]) -> list[Explanation]:
-    """The explanations of these stages of a report; of one axis where both are alike."""
+def explanations(reach: Reach, stages: Sequence[Stage]) -> list[Explanation]:
+    """The explanations of these stages; of one axis where both are alike."""
     found = []
-    for row in report.stages:
-        if row.name in names:
-            rows, columns = (explanation(reach, row.name, row.value, axis) for axis in (0, 1))
-            same = (rows.shares, rows.reason) == (columns.shares, columns.reason)
-            found += [rows] if same else [rows, columns]
+    for stage in stages:
+        rows, columns = (explanation(reach, stage.name, stage.value, axis) for axis in AXES)
+        same = (rows.shares, rows.reason) == (columns.shares, columns.reason)
+        found += [rows] if same else [rows, columns]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -10,7 +11,7 @@ from segdsl.analysis.reach.support import Range
 from segdsl.analysis.reach.tables import AxisReach, FullReach
 from segdsl.analysis.sizes import SizeSet
 from segdsl.ir import Const
-from segdsl.reach_report.rows import AxisRow, Box, PixelRow, ReachReport, StageRow
+from segdsl.reach_report.rows import AxisRow, Box, PixelRow, ReachReport, StageRow, Warned
 
 _HEAD = ("stage", "op", "size", "jump", "RF", "centre", "density", "tags")
 _NONE = "-"
@@ -160,9 +161,9 @@ def tags_text(row: AxisRow) -> str:
 
 
 def _accepts(report: ReachReport) -> Iterable[str]:
-    yield f"accepts {', '.join(_axes(report.accepts, report))}"
+    yield f"accepts {'; '.join(_axes(report.accepts, report))}"
     if any(report.strict):
-        yield f"drops no pixel at {', '.join(_axes(report.strict, report))}"
+        yield f"drops no pixel at {'; '.join(_axes(report.strict, report))}"
 
 
 def _axes(sets: Sequence[SizeSet | None], report: ReachReport) -> Iterable[str]:
@@ -217,6 +218,16 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _warnings(report: ReachReport) -> Iterable[str]:
+    """One line each; what is said of both axes is said once."""
+    told: dict[tuple[str, str, str], list[Warned]] = {}
     for warned in report.warnings:
-        place = f" (line {warned.line})" if warned.line is not None else ""
-        yield f"warning: {warned.kind} at `{warned.stage}`{place}: {warned.message}"
+        told.setdefault((warned.kind, warned.stage, _of_height(warned.message)), []).append(warned)
+    for (kind, stage, _), group in told.items():
+        line = group[0].line
+        place = f" (line {line})" if line is not None else ""
+        both = "; the same along the other axis" if len(group) > 1 else ""
+        yield f"warning: {kind} at `{stage}`{place}: {group[0].message}{both}"
+
+
+def _of_height(message: str) -> str:
+    return re.sub(r"\bwidth\b", "height", re.sub(r"\bW\b", "H", message))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from segdsl.analysis.reach.wiring import Wire, Wiring, extent, taps_of
 from segdsl.analysis.shapes import Shapes
@@ -55,16 +56,20 @@ def carried(place: Place, taps: Taps, tag: Tag) -> Place:
         return None
     if isinstance(place, Lost):
         return place
-    own = taps.centre if _steps(taps) else None
+    own = _step(taps)
     if own is None:
         return Lost("a step depends on the input size")
     ratio, shift = own
+    if ratio == 1 and not shift:
+        return place
     moved = place.step * shift
     return Centre(place.step * ratio, place.low + moved, place.high + moved, place.grid)
 
 
-def _steps(taps: Taps) -> bool:
-    return taps.advance is not None
+@lru_cache(maxsize=4096)
+def _step(taps: Taps) -> tuple[Fraction, Fraction] | None:
+    """The affine map of taps that repeat; None for others."""
+    return taps.centre if taps.advance is not None else None
 
 
 def joined(places: Sequence[Place]) -> Place:
@@ -75,8 +80,10 @@ def joined(places: Sequence[Place]) -> Place:
     for place in found:
         if isinstance(place, Lost):
             return place
-    maps = [place for place in found if isinstance(place, Centre)]
+    maps = list({id(place): place for place in found if isinstance(place, Centre)}.values())
     first = maps[0]
+    if len(maps) == 1:
+        return first
     if any((p.step, p.grid) != (first.step, first.grid) for p in maps):
         return Lost("paths with different steps meet")
     low, high = min(p.low for p in maps), max(p.high for p in maps)

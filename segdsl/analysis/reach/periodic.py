@@ -180,22 +180,29 @@ def merge(states: Sequence[State]) -> State:
 
 
 def _merge(read: Sequence[Phases]) -> State:
-    jumps = sorted({state.jump for state in read})
-    if len(jumps) > 1:
-        words = " and ".join(map(str, jumps))
+    first = read[0]
+    if any(not keeps_step(first, state) for state in read):
+        words = " and ".join(map(str, sorted({state.jump for state in read})))
         return Unknown(f"paths advance {words} input pixels per output pixel")
     period = lcm(*(state.period for state in read))
     if period > MAX_PERIOD:
         return Unknown(TOO_LONG)
-    spans = tuple(_union(state.at(y) for state in read) for y in range(period))
-    return reduced(Phases(period, int(jumps[0] * period), spans))
+    spans = tuple(_union([state.at(y) for state in read]) for y in range(period))
+    return reduced(Phases(period, first.shift * period // first.period, spans))
+
+
+def keeps_step(one: Phases, other: Phases) -> bool:
+    """Whether two fields advance alike."""
+    return one.shift * other.period == other.shift * one.period
 
 
 def within(inner: State, outer: State) -> bool:
     """Whether every output reads with `inner` only what it reads with `outer`."""
     if inner is None or inner is outer or isinstance(outer, Everything):
         return True
-    if not isinstance(inner, Phases) or not isinstance(outer, Phases) or inner.jump != outer.jump:
+    if not isinstance(inner, Phases) or not isinstance(outer, Phases):
+        return False
+    if not keeps_step(inner, outer):
         return False
     for y in range(lcm(inner.period, outer.period)):
         a, b = inner.at(y), outer.at(y)

@@ -250,9 +250,17 @@ def _product(read: Sequence[Cell], rows: Sequence[State], columns: Sequence[Stat
         return True
     if any(len({pair[axis] for pair in pairs}) == 1 for axis in AXES):
         return True
-    return any(
-        all(within(r, big[0]) and within(c, big[1]) for r, c in pairs) for big in pairs
-    )
+    # Only the widest can hold all others.
+    big = max(pairs, key=lambda pair: _width(pair[0]))
+    return all(within(r, big[0]) and within(c, big[1]) for r, c in pairs)
+
+
+def _width(state: State) -> tuple[int, Fraction]:
+    """A measure by which a field that holds another is never smaller than it."""
+    if not isinstance(state, Phases):
+        return 1, Fraction(0)
+    total = sum(span.length for _, span in state.read())
+    return 0, Fraction(total, state.period)
 
 
 def describe(line: Line, centre: Centre | None) -> AxisReach:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from segdsl.analysis.reach.periodic import Phases, why_not_periodic
@@ -24,8 +25,8 @@ class Step:
         y: the output position whose first or last pixel is followed.
         index: the position of the operand that is read.
         bound: the input pixel at which the field of `y` ends.
-        gain: input pixels by which this node moves the end: the field of `y` against that of the
-            operand's position under the middle of the taps; a negative gain widens at `lo`.
+        gain: input pixels from the middle of the taps to the tap that is followed; below 0 towards
+            `lo`. All gains together are the way from the path's centre to the end of the field.
     """
 
     node: str
@@ -33,7 +34,7 @@ class Step:
     y: int
     index: int
     bound: int
-    gain: int
+    gain: Fraction
 
 
 def path(table: Reach, value: Value, axis: Axis, side: Side, phase: int = 0) -> list[Step]:
@@ -71,12 +72,12 @@ def _step(table: Reach, node: str, y: int, bound: int, axis: Axis, side: Side) -
             continue
         if why_not_periodic(taps) is not None:
             continue
-        indices = list(taps.indices(y))
-        for index in indices:
+        assert taps.centre is not None
+        ratio, shift = taps.centre
+        for index in taps.indices(y):
             span = state.at(index)
             end = None if span is None else span.lo if side == "lo" else span.hi
             if end == bound:
-                middle = state.at(indices[len(indices) // 2])
-                inner = bound if middle is None else middle.lo if side == "lo" else middle.hi
-                return Step(node, slot, y, index, bound, bound - inner)
+                gain = (index - ratio * y - shift) * state.jump
+                return Step(node, slot, y, index, bound, gain)
     raise AssertionError(f"no tap of {node!r} reaches input pixel {bound}")

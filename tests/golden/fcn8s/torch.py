@@ -53,31 +53,32 @@ class FCN8s(nn.Module):
         self.upscore8.requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = F.relu(self.conv1_1(image))  # std/vgg.seg:8: [N, 64, H + 198, W + 198]
+        x = F.relu(self.conv1_1(image), inplace=True)  # std/vgg.seg:8: [N, 64, H + 198, W + 198]
         x = self.conv1_2(x)  # std/vgg.seg:9: [N, 64, H + 198, W + 198]
-        x = F.relu(x)  # std/vgg.seg:9: [N, 64, H + 198, W + 198]
-        x = F.relu(self.conv2_1(F.max_pool2d(x, 2, ceil_mode=True)))  # std/vgg.seg:8
+        x = F.relu(x, inplace=True)  # std/vgg.seg:9: [N, 64, H + 198, W + 198]
+        x = F.relu(self.conv2_1(F.max_pool2d(x, 2, ceil_mode=True)), inplace=True)  # std/vgg.seg:8
         x = self.conv2_2(x)  # std/vgg.seg:9: [N, 128, (H + 1)//2 + 99, (W + 1)//2 + 99]
-        x = F.relu(x)  # std/vgg.seg:9: [N, 128, (H + 1)//2 + 99, (W + 1)//2 + 99]
-        x = F.relu(self.conv3_1(F.max_pool2d(x, 2, ceil_mode=True)))  # std/vgg.seg:8
+        x = F.relu(x, inplace=True)  # std/vgg.seg:9: [N, 128, (H + 1)//2 + 99, (W + 1)//2 + 99]
+        x = F.relu(self.conv3_1(F.max_pool2d(x, 2, ceil_mode=True)), inplace=True)  # std/vgg.seg:8
         x = self.conv3_2(x)  # std/vgg.seg:9: [N, 256, (H + 1)//4 + 50, (W + 1)//4 + 50]
-        x = F.relu(x)  # std/vgg.seg:9: [N, 256, (H + 1)//4 + 50, (W + 1)//4 + 50]
+        x = F.relu(x, inplace=True)  # std/vgg.seg:9: [N, 256, (H + 1)//4 + 50, (W + 1)//4 + 50]
         x = self.conv3_3(x)  # std/vgg.seg:9: [N, 256, (H + 1)//4 + 50, (W + 1)//4 + 50]
-        x = F.relu(x)  # std/vgg.seg:9: [N, 256, (H + 1)//4 + 50, (W + 1)//4 + 50]
+        x = F.relu(x, inplace=True)  # std/vgg.seg:9: [N, 256, (H + 1)//4 + 50, (W + 1)//4 + 50]
         pool3 = F.max_pool2d(x, 2, ceil_mode=True)  # 21: [N, 256, (H + 5)//8 + 25, (W + 5)//8 + 25]
-        x = F.relu(self.conv4_1(pool3))  # std/vgg.seg:8: [N, 512, (H + 5)//8 + 25, (W + 5)//8 + 25]
+        x = F.relu(self.conv4_1(pool3), inplace=True)  # [N, 512, (H + 5)//8 + 25, (W + 5)//8 + 25]
         x = self.conv4_2(x)  # std/vgg.seg:9: [N, 512, (H + 5)//8 + 25, (W + 5)//8 + 25]
-        x = F.relu(x)  # std/vgg.seg:9: [N, 512, (H + 5)//8 + 25, (W + 5)//8 + 25]
+        x = F.relu(x, inplace=True)  # std/vgg.seg:9: [N, 512, (H + 5)//8 + 25, (W + 5)//8 + 25]
         x = self.conv4_3(x)  # std/vgg.seg:9: [N, 512, (H + 5)//8 + 25, (W + 5)//8 + 25]
-        x = F.relu(x)  # std/vgg.seg:9: [N, 512, (H + 5)//8 + 25, (W + 5)//8 + 25]
+        x = F.relu(x, inplace=True)  # std/vgg.seg:9: [N, 512, (H + 5)//8 + 25, (W + 5)//8 + 25]
         pool4 = F.max_pool2d(x, 2, ceil_mode=True)  # [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
-        x = F.relu(self.conv5_1(pool4))  # [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
+        x = F.relu(self.conv5_1(pool4), inplace=True)  # std/vgg.seg:8
         x = self.conv5_2(x)  # std/vgg.seg:9: [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
-        x = F.relu(x)  # std/vgg.seg:9: [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
+        x = F.relu(x, inplace=True)  # std/vgg.seg:9: [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
         x = self.conv5_3(x)  # std/vgg.seg:9: [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
-        x = F.relu(x)  # std/vgg.seg:9: [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
-        x = F.dropout(F.relu(self.fc6(F.max_pool2d(x, 2, ceil_mode=True))), 0.5, self.training)
-        fc7 = F.dropout(F.relu(self.fc7(x)), 0.5, self.training)  # 25
+        x = F.relu(x, inplace=True)  # std/vgg.seg:9: [N, 512, (H + 5)//16 + 13, (W + 5)//16 + 13]
+        x = F.relu(self.fc6(F.max_pool2d(x, 2, ceil_mode=True)), inplace=True)  # 24
+        x = F.relu(self.fc7(F.dropout(x, 0.5, self.training)), inplace=True)  # 25
+        fc7 = F.dropout(x, 0.5, self.training)  # 25: [N, 4096, (H + 5)//32 + 1, (W + 5)//32 + 1]
         y = self.upscore2(self.score_fr(fc7))  # [N, 21, 2*((H + 5)//32) + 4, 2*((W + 5)//32) + 4]
         skip4 = crop(self.score_pool4(pool4), y.shape[-2:], 5, 5)  # 28
         y = self.upscore_pool4(y + skip4)  # 7: [N, 21, 4*((H + 5)//32) + 10, 4*((W + 5)//32) + 10]

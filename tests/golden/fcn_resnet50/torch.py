@@ -48,11 +48,11 @@ class Bottleneck(nn.Module):  # std/resnet.seg:23
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))  # 27
-        y = F.relu(self.bn2(self.conv2(y)))  # 29
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)  # 27
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)  # 29
         y = self.bn3(self.conv3(y))  # 31
         skip = self.downsample(x)  # 34
-        return F.relu(y + skip)  # 35
+        return F.relu(y + skip, inplace=True)  # 35
 
 
 class FCNHead(nn.Sequential):  # std/fcn.seg:5
@@ -60,7 +60,7 @@ class FCNHead(nn.Sequential):  # std/fcn.seg:5
         super().__init__(
             nn.Conv2d(cin, cin // 4, 3, padding=1, bias=False),
             nn.BatchNorm2d(cin // 4),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Dropout(0.1),
             nn.Conv2d(cin // 4, classes, 1),
         )
@@ -85,7 +85,7 @@ class ResNet(nn.Module):  # std/resnet.seg:55
         self.layer4 = Stage(1024, 512, 3, stride=1, first=2, dilation=4)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        c1 = F.relu(self.bn1(self.conv1(image)))  # 72: [N, 64, (H + 1)//2, (W + 1)//2]
+        c1 = F.relu(self.bn1(self.conv1(image)), inplace=True)  # [N, 64, (H + 1)//2, (W + 1)//2]
         x = F.max_pool2d(c1, 3, stride=2, padding=1)  # 73: [N, 64, (H + 3)//4, (W + 3)//4]
         x = self.layer1(x)  # 86: [N, 256, (H + 3)//4, (W + 3)//4]
         c4 = self.layer3(self.layer2(x))  # 86: [N, 1024, (H + 7)//8, (W + 7)//8]

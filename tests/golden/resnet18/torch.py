@@ -36,10 +36,10 @@ class Basic(nn.Module):  # std/resnet.seg:4
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))  # 8
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)  # 8
         y = self.bn2(self.conv2(y))  # 10
         skip = self.downsample(x)  # 13
-        return F.relu(y + skip)  # 14
+        return F.relu(y + skip, inplace=True)  # 14
 
 
 class Stage(nn.Sequential):  # std/resnet.seg:42
@@ -71,7 +71,7 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(512, classes)
 
     def forward(self, image: Tensor) -> Tensor:
-        c1 = F.relu(self.bn1(self.conv1(image)))  # [N, 64, (H + 1)//2, (W + 1)//2]
+        c1 = F.relu(self.bn1(self.conv1(image)), inplace=True)  # [N, 64, (H + 1)//2, (W + 1)//2]
         x = F.max_pool2d(c1, 3, stride=2, padding=1)  # [N, 64, (H + 3)//4, (W + 3)//4]
         x = self.layer1(x)  # std/resnet.seg:86: [N, 64, (H + 3)//4, (W + 3)//4]
         x = self.layer2(x)  # std/resnet.seg:86: [N, 128, (H + 7)//8, (W + 7)//8]

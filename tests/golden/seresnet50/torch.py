@@ -24,7 +24,7 @@ class SE(nn.Module):  # std/blocks.seg:14
         self.fc2 = nn.Conv2d(cin // reduction, cin, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1)))  # 17
+        y = F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1)), inplace=True)  # 17
         gate = torch.sigmoid(self.fc2(y))  # 18
         return x * gate  # 19
 
@@ -52,11 +52,11 @@ class Bottleneck(nn.Module):  # std/resnet.seg:23
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))  # 27
-        y = F.relu(self.bn2(self.conv2(y)))  # 29
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)  # 27
+        y = F.relu(self.bn2(self.conv2(y)), inplace=True)  # 29
         y = self.se(self.bn3(self.conv3(y)))  # 32
         skip = self.downsample(x)  # 34
-        return F.relu(y + skip)  # 35
+        return F.relu(y + skip, inplace=True)  # 35
 
 
 class Stage(nn.Sequential):  # std/resnet.seg:42
@@ -79,7 +79,7 @@ class SEResNet50(nn.Module):
         self.fc = nn.Linear(2048, classes)
 
     def forward(self, image: Tensor) -> Tensor:
-        c1 = F.relu(self.bn1(self.conv1(image)))  # [N, 64, (H + 1)//2, (W + 1)//2]
+        c1 = F.relu(self.bn1(self.conv1(image)), inplace=True)  # [N, 64, (H + 1)//2, (W + 1)//2]
         x = F.max_pool2d(c1, 3, stride=2, padding=1)  # [N, 64, (H + 3)//4, (W + 3)//4]
         x = self.layer1(x)  # std/resnet.seg:86: [N, 256, (H + 3)//4, (W + 3)//4]
         x = self.layer2(x)  # std/resnet.seg:86: [N, 512, (H + 7)//8, (W + 7)//8]

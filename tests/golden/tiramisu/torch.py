@@ -32,7 +32,7 @@ class Layer(nn.Module):  # specs/tiramisu.seg:15
         self.conv = nn.Conv2d(cin, growth, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(self.conv(F.relu(self.norm(x))), 0.2, self.training)  # 16
+        return F.dropout(self.conv(F.relu(self.norm(x), inplace=True)), 0.2, self.training)  # 16
 
 
 class Down(nn.Module):  # specs/tiramisu.seg:20
@@ -42,7 +42,7 @@ class Down(nn.Module):  # specs/tiramisu.seg:20
         self.conv = nn.Conv2d(cin, cin, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.dropout(self.conv(F.relu(self.norm(x))), 0.2, self.training)  # 21
+        x = F.dropout(self.conv(F.relu(self.norm(x), inplace=True)), 0.2, self.training)  # 21
         return F.max_pool2d(x, 2)  # 21
 
 

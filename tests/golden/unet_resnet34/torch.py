@@ -37,10 +37,10 @@ class Basic(nn.Module):  # std/resnet.seg:4
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))  # 8
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)  # 8
         y = self.bn2(self.conv2(y))  # 10
         skip = self.downsample(x)  # 13
-        return F.relu(y + skip)  # 14
+        return F.relu(y + skip, inplace=True)  # 14
 
 
 class ConvBNReLU(nn.Sequential):  # std/blocks.seg:5
@@ -56,7 +56,7 @@ class ConvBNReLU(nn.Sequential):  # std/blocks.seg:5
                 bias=False,
             ),
             nn.BatchNorm2d(out),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
 
 
@@ -111,7 +111,7 @@ class ResNet(nn.Module):  # std/resnet.seg:55
         self.layer4 = Stage(256, 512, 3, stride=2, first=1, dilation=1, downsample=True)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        c1 = F.relu(self.bn1(self.conv1(image)))  # 72: [N, 64, (H + 1)//2, (W + 1)//2]
+        c1 = F.relu(self.bn1(self.conv1(image)), inplace=True)  # [N, 64, (H + 1)//2, (W + 1)//2]
         x = F.max_pool2d(c1, 3, stride=2, padding=1)  # 73: [N, 64, (H + 3)//4, (W + 3)//4]
         c2 = self.layer1(x)  # 86: [N, 64, (H + 3)//4, (W + 3)//4]
         c3 = self.layer2(c2)  # 86: [N, 128, (H + 7)//8, (W + 7)//8]

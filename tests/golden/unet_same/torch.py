@@ -28,10 +28,10 @@ class DoubleConv(nn.Module):  # specs/unet.seg:5
         self.double_conv = nn.Sequential(
             nn.Conv2d(cin, out, 3, padding=1, bias=False),
             nn.BatchNorm2d(out),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(out, out, 3, padding=1, bias=False),
             nn.BatchNorm2d(out),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
 
     def forward(self, x: Tensor) -> Tensor:

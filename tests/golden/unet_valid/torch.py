@@ -33,7 +33,10 @@ class DoubleConv(nn.Module):  # specs/unet.seg:5
     def __init__(self, cin: int, out: int):
         super().__init__()
         self.double_conv = nn.Sequential(
-            nn.Conv2d(cin, out, 3), nn.ReLU(), nn.Conv2d(out, out, 3), nn.ReLU()
+            nn.Conv2d(cin, out, 3),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out, out, 3),
+            nn.ReLU(inplace=True),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,90 @@
+"""The ONNX target: `to_onnx` gives a model's bytes, or writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, overload
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from compiler.weights.table import Weights
+    from segdsl.ir import Graph
+
+
+@overload
+def to_onnx(
+    graph: Graph,
+    path: None = None,
+    weights: Weights | str | PathLike[str] | None = None,
+    *,
+    opset: int | None = None,
+    size: tuple[int, int] | None = None,
+    batch: int | None = None,
+    optimize: bool = True,
+    class_names: Sequence[str] = (),
+) -> bytes: ...
+
+
+@overload
+def to_onnx(
+    graph: Graph,
+    path: str | PathLike[str],
+    weights: Weights | str | PathLike[str] | None = None,
+    *,
+    opset: int | None = None,
+    size: tuple[int, int] | None = None,
+    batch: int | None = None,
+    optimize: bool = True,
+    class_names: Sequence[str] = (),
+) -> None: ...
+
+
+def to_onnx(
+    graph: Graph,
+    path: str | PathLike[str] | None = None,
+    weights: Weights | str | PathLike[str] | None = None,
+    *,
+    opset: int | None = None,
+    size: tuple[int, int] | None = None,
+    batch: int | None = None,
+    optimize: bool = True,
+    class_names: Sequence[str] = (),
+) -> bytes | None:
+    """The network as it runs at inference, as an ONNX model.
+
+    Batch, height and width stay free unless they are given. Nodes are called as in the program,
+    with `/` for `.`; arrays have their weight paths; every value states its type. Equal arguments
+    give equal bytes.
+
+    Args:
+        graph: the network, as loaded.
+        path: the file to write, whole or not at all; arrays of more than 1.5 GB go beside it, to
+            `<stem>.data`. None returns the bytes instead.
+        weights: the arrays, or a .safetensors or checkpoint file with them; None initialises them
+            from seed 0.
+        opset: the opset to write; None for 18, or the smallest later one that has an exact form of
+            every operator.
+        size: height and width, if they are to be fixed.
+        batch: the batch size, if it is to be fixed too; needs `size`.
+        optimize: whether `compiler.optimize` comes first; without it batch norms stay nodes.
+        class_names: what the classes are called, for the file's metadata.
+
+    Raises:
+        SegError: E3014 the size is not accepted, E6001 the opset has no form of an operator, E6003
+            there is no such opset, E6010 too large for bytes, E0106 the path cannot be written, or
+            the weights do not fit.
+        ValueError: `batch` without `size`.
+    """
+    from compiler.to_onnx.build import Options, build
+    from compiler.to_onnx.files import save, to_bytes
+
+    options = Options(opset, size, batch, optimize, tuple(class_names))
+    model = build(graph, weights, options)
+    if path is None:
+        return to_bytes(model)
+    save(model, path)
+    return None
+
+
+__all__ = ["to_onnx"]

@@ -1,0 +1,232 @@
+"""From a graph to an ONNX model, straight: no tracing, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+
+import onnx_ir as ir
+
+from compiler.pipeline import optimize
+from compiler.to_onnx import (  # noqa: F401  (each registers its lowerings)
+    activation,
+    combine,
+    conv,
+    elementwise,
+    norm,
+    pool,
+    ports,
+    regularise,
+    resize,
+    tensor,
+)
+from compiler.to_onnx.lower import EmissionError, emit
+from compiler.to_onnx.metadata import properties
+from compiler.to_onnx.opsets import HIGHEST, LOWEST, ir_version
+from compiler.to_onnx.site import Site
+from compiler.to_onnx.values import Values
+from compiler.weights.fitting import fitting_weights
+from compiler.weights.folding import node_arrays
+from compiler.weights.table import Weights
+from segdsl.analysis.params import params
+from segdsl.analysis.shapes import Shapes, shapes
+from segdsl.analysis.sizes import SizeSet, Undecidable, sizes
+from segdsl.diagnostics import Diagnostic, SegError, text_helps
+from segdsl.ir import Graph, Node, Value
+from segdsl.ops.base import Op
+from segdsl.ops.ports import Input, Output
+from segdsl.report import input_sizes
+from segdsl.symbolic import substitute
+from segdsl.version import __version__
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a network is written; see `compiler.to_onnx`."""
+
+    opset: int | None = None
+    size: tuple[int, int] | None = None
+    batch: int | None = None
+    optimized: bool = True
+    class_names: tuple[str, ...] = ()
+
+
+def build(
+    graph: Graph, weights: Weights | str | PathLike[str] | None, options: Options
+) -> ir.Model:
+    """The model.
+
+    Raises:
+        SegError: E3014, E5003, E6001, E6003, or what a weights file gives.
+    """
+    if options.opset is not None and not LOWEST <= options.opset <= HIGHEST:
+        message = f"target `onnx` cannot write opset {options.opset}"
+        helps = text_helps(f"the opsets from {LOWEST} to {HIGHEST} can be written")
+        raise SegError(Diagnostic("E6003", message, None, helps=helps))
+    accepted = _accepted(graph)
+    arrays = fitting_weights(graph, params(graph), weights)
+    file = weights if isinstance(weights, str | PathLike) else None
+    about = properties(graph, accepted, file, options.class_names)
+    chosen = optimize(graph) if options.optimized else graph
+    chosen = _at_size(_evaluated(chosen), graph, accepted, options)
+    writer = _Writer(chosen, arrays, accepted, options.opset)
+    return writer.model(about)
+
+
+def _accepted(graph: Graph) -> Mapping[str, SizeSet]:
+    """The accepted sizes; none where they cannot be told, as in graphs built by hand."""
+    try:
+        return sizes(graph)
+    except Undecidable:
+        return {}
+
+
+def _evaluated(graph: Graph) -> Graph:
+    """Without outputs that exist in training only, whatever passes ran."""
+    training = [name for name in graph.outputs if _trains(graph[name].op)]
+    if not training:
+        return graph
+    kept = graph.copy()
+    for name in training:
+        kept.remove(name)
+    return kept
+
+
+def _trains(op: Op) -> bool:
+    return isinstance(op, Output) and op.train
+
+
+def _at_size(
+    chosen: Graph, graph: Graph, accepted: Mapping[str, SizeSet], options: Options
+) -> Graph:
+    """The graph with the sizes of its inputs fixed, as far as they are given."""
+    if options.size is None:
+        if options.batch is not None:
+            raise ValueError("`batch` needs `size`")
+        return chosen
+    batch = options.batch if options.batch is not None else _stated_batch(graph)
+    fixed = input_sizes(graph, accepted, options.size, batch)
+    if options.batch is None:
+        fixed = {name: n for name, n in fixed.items() if name not in _batches(graph)}
+
+    def change(node: Node) -> Op:
+        op = node.op
+        if not isinstance(op, Input):
+            return op
+        return Input(tuple(substitute(size, fixed) for size in op.shape), op.dtype)
+
+    return chosen.map_ops(change)
+
+
+def _batch_axes(graph: Graph) -> Iterable[object]:
+    for name in graph.inputs:
+        op = graph[name].op
+        if isinstance(op, Input) and len(op.shape) == 4:
+            yield op.shape[0]
+
+
+def _stated_batch(graph: Graph) -> int:
+    return next((n for n in _batch_axes(graph) if isinstance(n, int)), 1)
+
+
+def _batches(graph: Graph) -> set[str]:
+    return {str(n) for n in _batch_axes(graph)}
+
+
+class _Writer:
+    """Writes the operators of one graph, operands first."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        arrays: Weights,
+        accepted: Mapping[str, SizeSet],
+        opset: int | None,
+    ) -> None:
+        self.graph = graph
+        self.arrays = arrays
+        self.table: Shapes = shapes(graph)
+        self.values = Values(accepted)
+        self.pinned = opset
+        self.opset = LOWEST if opset is None else opset
+        self.found: list[Diagnostic] = []
+        self.written: dict[Value, ir.Value] = {}
+
+    def model(self, about: Mapping[str, str]) -> ir.Model:
+        inputs = [self.input(name) for name in self.graph.inputs]
+        for node in self.graph.nodes():
+            if not isinstance(node.op, Input):
+                self.write(node)
+        if self.found:
+            raise SegError(*self.found)
+        outputs = self.outputs(inputs)
+        borders = {value: name for name, value in zip(self.graph.inputs, inputs, strict=True)}
+        self.values.finish(borders | outputs)
+        graph = ir.Graph(
+            inputs,
+            list(outputs),
+            nodes=self.values.nodes,
+            initializers=self.values.used(),
+            opset_imports={"": self.opset},
+            name=self.graph.name,
+            doc_string="\n".join(self.graph.doc) or None,
+        )
+        return ir.Model(
+            graph,
+            ir_version=ir_version(self.opset),
+            producer_name="segdsl",
+            producer_version=__version__,
+            metadata_props=dict(about),
+        )
+
+    def input(self, name: str) -> ir.Value:
+        feature = self.table[Value(name)]
+        value = self.values.value(feature.shape, feature.dtype, name)
+        self.written[Value(name)] = value
+        return value
+
+    def write(self, node: Node) -> None:
+        """The nodes of one operator, and the names of its results."""
+        operands = self.graph.operands(node.name)
+        types = tuple(self.table[value] for value in operands)
+        values = [Value(node.name, port) for port in range(len(node.op.results))]
+        results = tuple(self.table[value] for value in values)
+        arrays = node_arrays(node, types, self.arrays)
+        site = Site(node, types, results, self.values, arrays, self.need)
+        found = emit(node.op, site, *(self.written[value] for value in operands))
+        made = found if isinstance(found, tuple) else (found,)
+        if len(made) != len(values):
+            raise EmissionError(f"{node.op.name} gave {len(made)} results, not {len(values)}")
+        for port, (value, result) in enumerate(zip(values, made, strict=True)):
+            self.written[value] = result
+            suffix = f"/{node.op.results[port]}" if len(values) > 1 else ""
+            if not isinstance(node.op, Output) and result not in map(self.written.get, operands):
+                self.values.claim(result, site.stem + suffix, site.stem)
+
+    def need(self, node: Node, opset: int, reason: str) -> None:
+        """Raise the opset; where it is pinned lower, this operator cannot be written."""
+        if self.pinned is None:
+            self.opset = max(self.opset, opset)
+        elif self.pinned < opset:
+            message = f"target `onnx` at opset {self.pinned} cannot express {reason}"
+            helps = text_helps(f"opset {opset} can: `--opset {opset}`", "fix the size: `--size`")
+            found = Diagnostic("E6001", message, node.span, caption=node.op.name, helps=helps)
+            self.found.append(found)
+
+    def outputs(self, inputs: Sequence[ir.Value]) -> dict[ir.Value, str]:
+        """The values of the outputs, in declared order.
+
+        A value can carry one name, so an input, an array or a value that is an output already
+        passes through an Identity.
+        """
+        outputs: dict[ir.Value, str] = {}
+        for name in self.graph.outputs:
+            op = self.graph[name].op
+            assert isinstance(op, Output)
+            value = self.written[Value(name)]
+            if value in outputs or value.producer() is None:
+                feature = self.table[Value(name)]
+                (value,) = self.values.add("Identity", [value], [feature], op.label, {})
+            outputs[value] = op.label
+        return outputs

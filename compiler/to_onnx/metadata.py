@@ -1,0 +1,41 @@
+"""What a file says about itself: `metadata_props`, strings only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from os import PathLike
+
+from segdsl.analysis.sizes import SizeSet
+from segdsl.ir import Graph
+from segdsl.printer import print_graph
+from segdsl.version import __version__
+
+
+def properties(
+    graph: Graph,
+    accepted: Mapping[str, SizeSet],
+    weights: str | PathLike[str] | None,
+    class_names: Sequence[str],
+) -> dict[str, str]:
+    """The properties of a network's file, all but `classes` under `segdsl.`.
+
+    `segdsl.spec_sha256` is that of the printed graph, so it covers imports and settings;
+    `segdsl.weights_sha256` that of the weights file, where there is one.
+    """
+    text = print_graph(graph)
+    found = {
+        "segdsl.version": __version__,
+        "segdsl.net": graph.name,
+        "segdsl.source": graph.source,
+        "segdsl.settings": json.dumps(dict(graph.settings)),
+        "segdsl.spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "segdsl.accepts": json.dumps({name: str(sizes) for name, sizes in accepted.items()}),
+    }
+    if weights is not None:
+        with open(weights, "rb") as file:
+            found["segdsl.weights_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    if class_names:
+        found["classes"] = json.dumps(list(class_names))
+    return found

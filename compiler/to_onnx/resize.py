@@ -1,0 +1,227 @@
+"""Interpolation and sub-pixel moves in ONNX.
+
+A factor becomes `scales` and a size `sizes`: they map pixels differently. `sizes` has four
+elements and there is no `axes` attribute, which int8 models do not survive. The coordinate mode is
+`half_pixel`, never `pytorch_half_pixel`, which is wrong where the result has one pixel.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from compiler.to_onnx.lower import emit
+from compiler.to_onnx.site import Site
+from segdsl.ops.resize import PixelShuffle, PixelUnshuffle, Resize
+from segdsl.symbolic import Size
+from segdsl.types import HEIGHT, WIDTH, Axis, Feature
+
+AXES: tuple[Axis, Axis] = (HEIGHT, WIDTH)
+PROBED = 4096
+"""A whole factor is written as Resize if it picks torch's pixels in maps up to this size."""
+
+Indices = NDArray[np.int64]
+
+
+@emit.register
+def resize(op: Resize, site: Site, x: ir.Value, *like: ir.Value) -> ir.Value:
+    if op.scale is None and site.x.shape == site.y.shape:
+        return x
+    if op.mode in ("nearest", "nearest_exact"):
+        return _nearest(op, site, x, like)
+    return site.add("Resize", x, *_target(op, site, x, like), **_manner(op))
+
+
+def _manner(op: Resize) -> dict[str, object]:
+    """Antialiasing needs weights outside of the map left out, and another cubic kernel."""
+    corners = "align_corners" if op.align_corners else "half_pixel"
+    manner: dict[str, object] = {"coordinate_transformation_mode": corners}
+    manner["mode"] = {"bilinear": "linear", "bicubic": "cubic"}[op.mode]
+    if op.mode == "bicubic":
+        manner["cubic_coeff_a"] = -0.5 if op.antialias else -0.75
+    if op.antialias:
+        manner |= {"antialias": 1, "exclude_outside": 1}
+    return manner
+
+
+def _target(
+    op: Resize, site: Site, x: ir.Value, like: tuple[ir.Value, ...]
+) -> tuple[ir.Value | None, ...]:
+    """The inputs behind `x`: roi, scales, and sizes where the target is a size."""
+    if op.scale is not None:
+        factors = [1.0, 1.0, *(float(_raised(op.factor(axis))) for axis in AXES)]
+        return None, site.array(np.array(factors, np.float32))
+    shape = site.y.shape
+    if all(isinstance(size, int) for size in shape):
+        return None, None, site.size_vector(shape, x, range(4))
+    lead = site.size_vector(shape[:2], x, (0, 1))
+    space = site.size_vector(shape[2:], like[0] if like else x, (2, 3))
+    return None, None, site.join(lead, space)
+
+
+def _raised(factor: Fraction) -> np.float32:
+    """The factor as f32, rounded up: rounded down, floor(n*factor) would lose a pixel."""
+    near = np.float32(factor.numerator / factor.denominator)
+    return near if Fraction(float(near)) >= factor else np.nextafter(near, np.float32(np.inf))
+
+
+def _nearest(op: Resize, site: Site, x: ir.Value, like: tuple[ir.Value, ...]) -> ir.Value:
+    """Resize where it picks the pixels that torch picks, else a Gather per axis."""
+    exact = op.mode == "nearest_exact"
+    if all(_agrees(op, site, axis, exact) for axis in AXES):
+        return site.add("Resize", x, *_target(op, site, x, like), **_nearest_manner(exact))
+    feature = site.x
+    for axis in AXES:
+        to = (site.y.height, feature.width) if axis == 0 else (feature.height, site.y.width)
+        index = _picked(op, site, x, like, axis, exact)
+        if index is not None:
+            feature = feature.with_spatial(*to)
+            x = site.add("Gather", x, index, to=feature, axis=2 + axis)
+    return x
+
+
+def _nearest_manner(exact: bool) -> dict[str, object]:
+    if exact:
+        return {
+            "mode": "nearest",
+            "coordinate_transformation_mode": "half_pixel",
+            "nearest_mode": "round_prefer_ceil",
+        }
+    return {
+        "mode": "nearest",
+        "coordinate_transformation_mode": "asymmetric",
+        "nearest_mode": "floor",
+    }
+
+
+def _step(op: Resize, axis: Axis, before: int, after: int) -> np.float32:
+    """Input pixels per output pixel as torch rounds them."""
+    if op.scale is not None:
+        pair = op.scale if isinstance(op.scale, tuple) else (op.scale, op.scale)
+        return np.float32(1.0 / pair[axis])
+    return np.float32(np.float32(before) / np.float32(after))
+
+
+def torch_indices(before: int, after: int, step: np.float32, exact: bool) -> Indices:
+    """The pixels that torch's nearest modes read, all in f32."""
+    places = np.arange(after, dtype=np.float32) + np.float32(0.5 if exact else 0.0)
+    found: Indices = np.floor(places * step).astype(np.int64)
+    return np.minimum(found, before - 1)
+
+
+def _onnx_indices(before: int, after: int, scale: np.float32, exact: bool) -> Indices:
+    """The pixels that Resize reads; `scale` is output pixels per input pixel."""
+    places = np.arange(after, dtype=np.float32)
+    half = np.float32(0.5)
+    if exact:
+        found = np.floor((places + half) / scale - half + half)
+    else:
+        found = np.floor(places / scale)
+    return np.clip(found.astype(np.int64), 0, before - 1)
+
+
+def _agrees(op: Resize, site: Site, axis: Axis, exact: bool) -> bool:
+    """Whether Resize picks torch's pixels: asked at the size, or for whole factors at many."""
+    before, after = site.x.spatial(axis), site.y.spatial(axis)
+    if isinstance(before, int) and isinstance(after, int):
+        pairs = [(before, after)]
+    elif op.scale is None and before == after:
+        return True
+    else:
+        factor = _whole_factor(op, before, after, axis)
+        if factor is None:
+            return False
+        pairs = [(n, int(n * factor)) for n in (PROBED, PROBED + 1)]
+    return all(_same(op, axis, n, m, exact) for n, m in pairs)
+
+
+def _same(op: Resize, axis: Axis, n: int, m: int, exact: bool) -> bool:
+    scale = np.float32(m) / np.float32(n) if op.scale is None else _raised(op.factor(axis))
+    ours = torch_indices(n, m, _step(op, axis, n, m), exact)
+    return bool(np.array_equal(ours, _onnx_indices(n, m, np.float32(scale), exact)))
+
+
+def _whole_factor(op: Resize, before: Size, after: Size, axis: Axis) -> Fraction | None:
+    """The factor where it is k or 1/k for every size; None otherwise."""
+    if op.scale is not None:
+        factor = op.factor(axis)
+        return factor if 1 in (factor.numerator, factor.denominator) else None
+    for k in range(2, 65):
+        if after == before * k:
+            return Fraction(k)
+        if before == after * k:
+            return Fraction(1, k)
+    return None
+
+
+def _picked(
+    op: Resize, site: Site, x: ir.Value, like: tuple[ir.Value, ...], axis: Axis, exact: bool
+) -> ir.Value | None:
+    """The indices along an axis; None where they are all of them, in order."""
+    before, after = site.x.spatial(axis), site.y.spatial(axis)
+    if isinstance(before, int) and isinstance(after, int):
+        if op.scale is None and before == after:
+            return None
+        index = torch_indices(before, after, _step(op, axis, before, after), exact)
+        return site.array(index)
+    if op.scale is None and before == after:
+        return None
+    return _computed(op, site, x, like, axis, exact)
+
+
+def _computed(
+    op: Resize, site: Site, x: ir.Value, like: tuple[ir.Value, ...], axis: Axis, exact: bool
+) -> ir.Value:
+    """The formula of `torch_indices`, for sizes that are known when the network runs."""
+    after = site.y.spatial(axis)
+    n = site.sizes(x, 2 + axis, 3 + axis)
+    m = _out_vector(op, site, n, like, axis)
+    zero, one = (site.array(np.array(k, np.int64)) for k in (0, 1))
+    end = site.whole("Squeeze", m, site.ints(0), shape=())
+    places = site.cast(site.whole("Range", zero, end, one, shape=(after,)), (after,))
+    line = Feature((after,))
+    if exact:
+        places = site.add("Add", places, site.number(0.5), to=line)
+    if op.scale is not None:
+        step = site.number(float(_step(op, axis, 0, 0)))
+    else:
+        step = site.add("Div", site.cast(n, (1,)), site.cast(m, (1,)), to=Feature((1,)))
+    floor = site.add("Floor", site.add("Mul", places, step, to=line), to=line)
+    last = site.whole("Sub", n, site.ints(1), shape=(1,))
+    return site.whole("Min", site.cast(floor, (after,), "i64"), last, shape=(after,))
+
+
+def _out_vector(
+    op: Resize, site: Site, n: ir.Value, like: tuple[ir.Value, ...], axis: Axis
+) -> ir.Value:
+    """The size of the result along an axis, as a vector of one."""
+    known = site.y.spatial(axis)
+    if isinstance(known, int):
+        return site.ints(known)
+    if like:
+        return site.sizes(like[0], 2 + axis, 3 + axis)
+    factor = op.factor(axis)
+    grown = site.whole("Mul", n, site.ints(factor.numerator), shape=(1,))
+    return site.whole("Div", grown, site.ints(factor.denominator), shape=(1,))
+
+
+@emit.register
+def pixel_shuffle(op: PixelShuffle, site: Site, x: ir.Value) -> ir.Value:
+    if op.r == 1:
+        return x
+    return site.add("DepthToSpace", x, blocksize=op.r, mode="CRD")
+
+
+@emit.register
+def pixel_unshuffle(op: PixelUnshuffle, site: Site, x: ir.Value) -> ir.Value:
+    """SpaceToDepth puts the pixels of a block before the channels, torch the channels first."""
+    if op.r == 1:
+        return x
+    blocks = site.add("SpaceToDepth", x, blocksize=op.r)
+    if site.x.channels == 1:
+        return blocks
+    order = np.arange(site.y.channels).reshape(op.r * op.r, site.x.channels).T.reshape(-1)
+    return site.add("Gather", blocks, site.array(order.astype(np.int64)), axis=1)

@@ -1,0 +1,145 @@
+"""Where one operator writes its nodes: what the lowering functions are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from compiler.to_onnx.values import TYPES, Values
+from compiler.weights.table import Array
+from segdsl.acceptance import first_outside
+from segdsl.analysis.params import tensor_path
+from segdsl.analysis.sizes import Condition, Undecidable, solve
+from segdsl.ir import Node
+from segdsl.symbolic import Size, symbols
+from segdsl.types import DType, Feature
+
+
+@dataclass(frozen=True)
+class Site:
+    """One operator of the network, on its way into the model.
+
+    Attributes:
+        node: the operator's node.
+        types: of its operands.
+        results: their types.
+        values: the model so far.
+        arrays: the operator's arrays by tensor name.
+        need: states the smallest opset that has a form of this operator, and why.
+    """
+
+    node: Node
+    types: tuple[Feature, ...]
+    results: tuple[Feature, ...]
+    values: Values
+    arrays: Mapping[str, Array]
+    need: Callable[[Node, int, str], None]
+
+    @property
+    def stem(self) -> str:
+        """The name of the operator's node in the file."""
+        return self.node.name.replace(".", "/")
+
+    @property
+    def x(self) -> Feature:
+        """The type of the first operand."""
+        return self.types[0]
+
+    @property
+    def y(self) -> Feature:
+        """The type of the first result."""
+        return self.results[0]
+
+    def add(
+        self, op_type: str, *inputs: ir.Value | None, to: Feature | None = None, **attributes: object
+    ) -> ir.Value:
+        """A node with one result, of type `to` (that of the operator's first result)."""
+        feature = self.y if to is None else to
+        (result,) = self.values.add(op_type, inputs, [feature], self.stem, attributes)
+        return result
+
+    def add_several(
+        self, op_type: str, *inputs: ir.Value, to: Sequence[Feature], **attributes: object
+    ) -> list[ir.Value]:
+        """A node with several results."""
+        return self.values.add(op_type, inputs, to, self.stem, attributes)
+
+    def weight(self, tensor: str, shape: tuple[int, ...] | None = None) -> ir.Value:
+        """An array of the operator, in another shape if one is given."""
+        array = self.arrays[tensor]
+        path = tensor_path(self.node.path or "", tensor)
+        return self.values.weight(path, array if shape is None else array.reshape(shape))
+
+    def ints(self, *numbers: int) -> ir.Value:
+        """A vector of whole numbers."""
+        return self.values.constant(np.array(numbers, np.int64))
+
+    def number(self, value: float) -> ir.Value:
+        """A single f32."""
+        return self.values.constant(np.array(value, np.float32))
+
+    def array(self, array: Array) -> ir.Value:
+        """An array that no file holds."""
+        return self.values.constant(array)
+
+    def sizes(self, of: ir.Value, start: int, stop: int) -> ir.Value:
+        """The sizes of some axes of a value when the network runs, as a vector."""
+        return self.values.sizes(of, start, stop, self.stem)
+
+    def whole(self, op_type: str, *inputs: ir.Value, shape: tuple[Size, ...]) -> ir.Value:
+        """A node that computes whole numbers."""
+        return self.add(op_type, *inputs, to=Feature(shape, "i64"))
+
+    def join(self, *parts: ir.Value) -> ir.Value:
+        """Vectors of whole numbers, one behind the other."""
+        count = sum(_length(part) for part in parts)
+        return self.add("Concat", *parts, to=Feature((count,), "i64"), axis=0)
+
+    def size_vector(self, shape: Sequence[Size], of: ir.Value, axes: Sequence[int]) -> ir.Value:
+        """A shape as a vector: numbers where they are known, else axis `axes[i]` of `of`."""
+        if all(isinstance(size, int) for size in shape):
+            return self.ints(*(int(str(size)) for size in shape))
+        parts = [
+            self.ints(size) if isinstance(size, int) else self.sizes(of, axis, axis + 1)
+            for size, axis in zip(shape, axes, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else self.join(*parts)
+
+    def reshape(self, x: ir.Value, to: Feature, *sizes: int) -> ir.Value:
+        """Other sizes: 0 keeps the size of that axis, one -1 is what remains."""
+        return self.add("Reshape", x, self.ints(*sizes), to=to)
+
+    def cast(self, x: ir.Value, shape: tuple[Size, ...], dtype: DType = "f32") -> ir.Value:
+        """The values as another element type."""
+        return self.add("Cast", x, to=Feature(shape, dtype), to_=TYPES[dtype])
+
+    def always_equal(self, left: Size, right: Size) -> bool:
+        """Whether two sizes are equal for every accepted input size, as far as can be proved."""
+        if left == right:
+            return True
+        names = symbols(left) | symbols(right)
+        if len(names) != 1:
+            return False
+        (name,) = names
+        known = self.values.accepted.get(name)
+        try:
+            return known is not None and (
+                first_outside(known, solve(name, [Condition(left, "==", right)])) is None
+            )
+        except Undecidable:
+            return False
+
+
+def _length(vector: ir.Value) -> int:
+    shape = vector.shape
+    assert shape is not None
+    return int(str(shape[0]))
+
+
+def static(*sizes: Size) -> list[int] | None:
+    """The sizes as numbers; None if one is a formula."""
+    known = [size for size in sizes if isinstance(size, int)]
+    return known if len(known) == len(sizes) else None

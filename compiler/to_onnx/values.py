@@ -1,0 +1,171 @@
+"""What is written: nodes, initialisers and their names, collected until the model is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from compiler.weights.table import Array
+from segdsl.analysis.sizes import SizeSet, in_words
+from segdsl.symbolic import Size
+from segdsl.types import DType, Feature
+
+TYPES: dict[DType, ir.DataType] = {
+    "f16": ir.DataType.FLOAT16,
+    "bf16": ir.DataType.BFLOAT16,
+    "f32": ir.DataType.FLOAT,
+    "f64": ir.DataType.DOUBLE,
+    "u8": ir.DataType.UINT8,
+    "i64": ir.DataType.INT64,
+    "bool": ir.DataType.BOOL,
+}
+"""ONNX's element types."""
+
+
+class Values:
+    """Values and nodes of one model, in the order they are made; names are given at the end.
+
+    Constants with equal bits are one initialiser, and so are weights with one path; what no node
+    reads is not written.
+
+    Attributes:
+        accepted: the accepted sizes, which shorten dimension formulas.
+        nodes: the nodes so far, operands first.
+    """
+
+    def __init__(self, accepted: Mapping[str, SizeSet]) -> None:
+        self.accepted = accepted
+        self.nodes: list[ir.Node] = []
+        self._stems: dict[ir.Value, str] = {}
+        self._wanted: dict[ir.Value, str] = {}
+        self._node_names: dict[ir.Node, str] = {}
+        self._initialisers: dict[object, ir.Value] = {}
+        self._dims: dict[Size, int | str] = {}
+        self._sizes: dict[tuple[ir.Value, int, int], ir.Value] = {}
+
+    def value(self, shape: Sequence[Size], dtype: DType, stem: str) -> ir.Value:
+        """A new value without a producer; `stem` is the name of the node it belongs to."""
+        made = ir.Value(shape=ir.Shape(list(map(self.dim, shape))), type=ir.TensorType(TYPES[dtype]))
+        self._stems[made] = stem
+        return made
+
+    def dim(self, size: Size) -> int | str:
+        """A size as ONNX states it: a number, or the formula's text."""
+        if isinstance(size, int):
+            return size
+        if size not in self._dims:
+            self._dims[size] = in_words(size, self.accepted)
+        return self._dims[size]
+
+    def add(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        results: Sequence[Feature],
+        stem: str,
+        attributes: Mapping[str, object],
+    ) -> list[ir.Value]:
+        """A new node; answers its results. A trailing `_` of an attribute's name is left out."""
+        outputs = [self.value(feature.shape, feature.dtype, stem) for feature in results]
+        made = [_attribute(name.rstrip("_"), value) for name, value in attributes.items()]
+        self.nodes.append(ir.Node("", op_type, inputs, made, outputs=outputs))
+        return outputs
+
+    def constant(self, array: Array) -> ir.Value:
+        """An initialiser with these numbers."""
+        key = (array.dtype.str, array.shape, array.tobytes())
+        return self._initialiser(key, array, "constant")
+
+    def weight(self, path: str, array: Array) -> ir.Value:
+        """The initialiser of a weight; another form of it (`[C]` as `[C, 1, 1]`) is another one."""
+        return self._initialiser((path, array.shape), array, path)
+
+    def reshaped(self, value: ir.Value, array: Array) -> ir.Value:
+        """The initialiser that holds another one's array in another shape."""
+        return self._initialiser((value, array.shape), array, self._wanted[value])
+
+    def _initialiser(self, key: object, array: Array, stem: str) -> ir.Value:
+        if key not in self._initialisers:
+            tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape))
+            made = ir.Value(
+                shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+            )
+            self._initialisers[key] = made
+            self._wanted[made] = stem
+        return self._initialisers[key]
+
+    def sizes(self, of: ir.Value, start: int, stop: int, stem: str) -> ir.Value:
+        """The sizes of axes `start` to `stop` (exclusive) of a value, as an i64 vector.
+
+        There is one Shape node per value, and one Slice per stretch of it.
+        """
+        rank = len(of.shape or ())
+        if (start, stop) == (0, rank):
+            key = (of, 0, rank)
+            if key not in self._sizes:
+                (self._sizes[key],) = self.add("Shape", [of], [Feature((rank,), "i64")], stem, {})
+            return self._sizes[key]
+        if (of, start, stop) not in self._sizes:
+            whole = self.sizes(of, 0, rank, stem)
+            bounds = [self.constant(np.array([n])) for n in (start, stop, 0)]
+            feature = Feature((stop - start,), "i64")
+            (self._sizes[of, start, stop],) = self.add(
+                "Slice", [whole, *bounds], [feature], stem, {}
+            )
+        return self._sizes[of, start, stop]
+
+    def claim(self, value: ir.Value, name: str, node_name: str) -> None:
+        """Name the result of an operator and the node that makes it; the first claim holds."""
+        producer = value.producer()
+        if producer is not None:
+            self._wanted.setdefault(value, name)
+            self._node_names.setdefault(producer, node_name)
+
+    def used(self) -> list[ir.Value]:
+        """The initialisers that some node reads, in order."""
+        read = {value for node in self.nodes for value in node.inputs}
+        return [value for value in self._initialisers.values() if value in read]
+
+    def finish(self, borders: Mapping[ir.Value, str]) -> None:
+        """Give every value and node a unique name; values of the borders have theirs already.
+
+        A helper of an operator is called after it, as `up/Shape`.
+        """
+        taken = set(borders.values())
+        for value, name in borders.items():
+            value.name = name
+        for initialiser in self.used():
+            initialiser.name = _free(self._wanted[initialiser], taken)
+        names: set[str] = set(self._node_names.values())
+        for node in self.nodes:
+            helper = f"{self._stems[node.outputs[0]]}/{node.op_type}"
+            for value in node.outputs:
+                if value not in borders:
+                    value.name = _free(self._wanted.get(value, helper), taken)
+            claimed = self._node_names.get(node)
+            node.name = _free(helper, names) if claimed is None else claimed
+
+
+def _free(name: str, taken: set[str]) -> str:
+    count, free = 2, name
+    while free in taken:
+        free, count = f"{name}_{count}", count + 1
+    taken.add(free)
+    return free
+
+
+def _attribute(name: str, value: object) -> ir.Attr:
+    """An attribute; the type follows from the Python type, and lists hold one type."""
+    if isinstance(value, bool | int):
+        return ir.AttrInt64(name, int(value))
+    if isinstance(value, float):
+        return ir.AttrFloat32(name, value)
+    if isinstance(value, str):
+        return ir.AttrString(name, value)
+    if isinstance(value, ir.DataType):
+        return ir.AttrInt64(name, int(value))
+    if isinstance(value, list | tuple):
+        return ir.AttrInt64s(name, [int(n) for n in value])
+    raise TypeError(f"{type(value).__name__} is no attribute")

@@ -1,0 +1,361 @@
+"""What is suspicious about the fields of a network, as data: kind, place, numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from segdsl.analysis.reach.alignment import Centre, Place, crop_between, parts
+from segdsl.analysis.reach.concrete import Concrete, fields
+from segdsl.analysis.reach.coverage import losers, needed
+from segdsl.analysis.reach.leftovers import leftovers
+from segdsl.analysis.reach.periodic import Phases, State
+from segdsl.analysis.reach.spans import DENSE
+from segdsl.analysis.reach.support import unused
+from segdsl.analysis.reach.tables import Reach, density, reach
+from segdsl.analysis.reach.wiring import AXES, accepted_sizes
+from segdsl.analysis.sizes import SizeSet
+from segdsl.analysis.strict import strict_sizes
+from segdsl.ir import Graph, Node, Value
+from segdsl.ops.combine import Crop
+from segdsl.ops.resize import Resize
+from segdsl.taps import Nothing, Sliding
+from segdsl.types import Axis
+
+CODES = {
+    "gridding": "W7002",
+    "wider_than_input": "W7003",
+    "crop_offset": "W7004",
+    "misaligned": "W7006",
+    "empty_phase": "W7007",
+    "unused_input": "W7008",
+    "dropped_pixels": "W7009",
+}
+"""Kinds of findings and their codes."""
+
+AXIS_NAMES = ("height", "width")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One suspicious place.
+
+    Attributes:
+        kind: one of `CODES`.
+        node: the node it is about.
+        axes: the axes on which it is so.
+        message: one sentence with the numbers.
+        causes: the nodes that brought it about.
+        numbers: the same numbers as data, by name.
+    """
+
+    kind: str
+    node: str
+    axes: tuple[Axis, ...]
+    message: str
+    causes: tuple[str, ...] = ()
+    numbers: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    @property
+    def code(self) -> str:
+        """The code of the warning."""
+        return CODES[self.kind]
+
+
+def findings(
+    graph: Graph,
+    at: Mapping[str, int] | None = None,
+    *,
+    input: str | None = None,
+    table: Reach | None = None,
+    accepted: Mapping[str, SizeSet] | None = None,
+) -> list[Finding]:
+    """Everything suspicious, in the order of the graph; equal ones on both axes are one.
+
+    Args:
+        graph: the network.
+        at: sizes; with them also what is wrong at this size only.
+        input: the input whose pixels are meant; the first map if left out.
+        table: the fields of the graph, if they are known already.
+        accepted: the accepted sizes, if they are known already.
+
+    Raises:
+        ReachError: there is no such input, or the sizes are refused.
+    """
+    known = accepted_sizes(graph) if accepted is None else accepted
+    table = table or reach(graph, input, at=at, accepted=known)
+    found: list[Finding] = []
+    for axis in AXES:
+        found += misalignments(table, axis)
+        found += _empty_phases(table, axis)
+        found += _gridding(table, axis)
+        if at is None:
+            found += _unread(table, axis)
+    found += leftovers_of(graph, known, at)
+    if at is not None:
+        concrete = fields(graph, at, input)
+        for axis in AXES:
+            found += _at_size(table, concrete, axis)
+    return _sorted(graph, found)
+
+
+def _sorted(graph: Graph, found: Iterable[Finding]) -> list[Finding]:
+    """Both axes together, in the order of the graph."""
+    place = {node: i for i, node in enumerate(graph)}
+    merged: dict[tuple[str, str, str], Finding] = {}
+    for item in found:
+        key = (item.kind, item.node, item.message)
+        before = merged.get(key)
+        axes = item.axes if before is None else (*before.axes, *item.axes)
+        merged[key] = Finding(
+            item.kind, item.node, axes, item.message, item.causes, item.numbers
+        )
+    return sorted(merged.values(), key=lambda f: place[f.node])
+
+
+def misalignments(table: Reach, axis: Axis) -> Iterator[Finding]:
+    """Merges whose operands lie elsewhere, crops at another place, and outputs off their input."""
+    graph, places = table.graph, table.centres[axis]
+    for node, wired in table.wiring.wires.items():
+        own = parts(wired, axis, [places[v.node] for v in wired.operands])
+        moved = [place for place in own if isinstance(place, Centre)]
+        if len({(p.low, p.high) for p in moved}) > 1 and isinstance(places[node], Centre):
+            yield _merge_finding(table, node, axis, own)
+        op = graph[node].op
+        if isinstance(op, Crop) and isinstance(op.offset, tuple) and len(wired.operands) == 2:
+            yield from _crop_finding(table, node, op.offset[axis], axis)
+    for node in graph.outputs:
+        yield from _output_finding(table, node, axis)
+
+
+def _merge_finding(table: Reach, node: str, axis: Axis, own: list[Place]) -> Finding:
+    """The two operands that are furthest apart, and the crop that would bring them together."""
+    spread = [(p, slot) for slot, p in enumerate(own) if isinstance(p, Centre)]
+    near, near_slot = min(spread, key=lambda item: (item[0].low, item[0].high))
+    far, far_slot = max(spread, key=lambda item: (item[0].high, item[0].low))
+    apart = max(far.high - near.high, far.low - near.low)
+    crop = _crop(near, far)
+    words = f"crop {crop} more before operand {near_slot + 1}" if crop is not None else (
+        "no crop of whole pixels brings them together"
+    )
+    helps = _corner_help(table, node, axis)
+    message = f"what meets here is {_pixels(apart)} apart; {'; '.join([words, *helps])}"
+    causes = tuple(table.wiring.wires[node].operands[s].node for s in (near_slot, far_slot))
+    numbers = {"offset": apart, "crop": crop, "slots": (near_slot, far_slot)}
+    return Finding("misaligned", node, (axis,), message, causes, numbers)
+
+
+def _crop(near: Centre, far: Centre) -> int | None:
+    if not (near.aligned and far.aligned):
+        return None
+    pixels = (far.low - near.low) / near.step
+    return int(pixels) if pixels.denominator == 1 else None
+
+
+def _pixels(apart: Fraction) -> str:
+    return f"{apart} input pixel{'s' if abs(apart) != 1 else ''}"
+
+
+def _corner_help(table: Reach, node: str, axis: Axis) -> list[str]:
+    """Whether aligned corners would put a resized operand where the size class allows them."""
+    for operand in table.wiring.wires[node].operands:
+        source = _resized(table, operand.node)
+        if source is None:
+            continue
+        op, before = source
+        place = table.centres[axis][before]
+        if not op.align_corners and op.mode in ("bilinear", "bicubic"):
+            if isinstance(place, Centre) and place.aligned and place.low == 0:
+                step = place.step
+                return [f"`align_corners=true` would align it where the size is 1 modulo {step}"]
+    return []
+
+
+def _resized(table: Reach, node: str) -> tuple[Resize, str] | None:
+    """The resize that a node is, behind pointwise operators, and what it enlarges."""
+    while True:
+        op, wired = table.graph[node].op, table.wiring.wires[node]
+        if isinstance(op, Resize):
+            return op, wired.operands[0].node
+        passing = len(wired.operands) == 1 and all(
+            isinstance(taps[0], Sliding) and taps[0].window.kernel == 1 for taps in wired.taps
+        )
+        if not passing:
+            return None
+        node = wired.operands[0].node
+
+
+def _crop_finding(table: Reach, node: str, written: int, axis: Axis) -> Iterator[Finding]:
+    """A written crop offset that is not the one that aligns (W7004)."""
+    wired, places = table.wiring.wires[node], table.centres[axis]
+    ours, theirs = (places[operand.node] for operand in wired.operands)
+    try:
+        derived = crop_between(ours, theirs)
+    except ValueError:
+        return
+    if derived != written:
+        message = f"the offset is {written}, but the two maps align at {derived}"
+        numbers = {"written": written, "derived": derived}
+        causes = tuple(operand.node for operand in wired.operands)
+        yield Finding("crop_offset", node, (axis,), message, causes, numbers)
+
+
+def _output_finding(table: Reach, node: str, axis: Axis) -> Iterator[Finding]:
+    """An output as large as the input whose pixels do not lie on those of the input."""
+    place = table.centres[axis][node]
+    sizes = table.wiring.extent(node, axis), table.wiring.extent(table.wiring.input, axis)
+    if not isinstance(place, Centre) or place.step != 1 or sizes[0] != sizes[1]:
+        return
+    if place.low == place.high == 0:
+        return
+    low, high = place.low, place.high
+    off = f"{_pixels(low)} off it" if low == high else f"{low} to {_pixels(high)} off it, by path"
+    helps = _corner_help(table, node, axis)
+    message = "; ".join([f"this output is as large as the input but lies {off}", *helps])
+    numbers = {"offset": max(abs(low), abs(high)), "low": low, "high": high, "crop": None}
+    yield Finding("misaligned", node, (axis,), message, (), numbers)
+
+
+def _local(table: Reach, value: Value, axis: Axis) -> State:
+    return table.line(value, axis).local
+
+
+def _empty_phases(table: Reach, axis: Axis) -> Iterator[Finding]:
+    """Nodes that leave phases without any input although their operands have none."""
+    for node, wired in table.wiring.wires.items():
+        state = _local(table, Value(node), axis)
+        if not isinstance(state, Phases) or None not in state.spans or not wired.operands:
+            continue
+        before = [_local(table, operand, axis) for operand in wired.operands]
+        if any(isinstance(s, Phases) and None in s.spans for s in before):
+            continue
+        empty = [f for f, span in enumerate(state.spans) if span is None]
+        listed = ", ".join(map(str, empty[:8])) + (", ..." if len(empty) > 8 else "")
+        message = (
+            f"{len(empty)} of {state.period} {AXIS_NAMES[axis]} phases see nothing but the "
+            f"bias: phase {listed}"
+        )
+        numbers = {"period": state.period, "phases": tuple(empty)}
+        yield Finding("empty_phase", node, (axis,), message, (), numbers)
+
+
+def _gridding(table: Reach, axis: Axis) -> Iterator[Finding]:
+    """Outputs whose field has holes, with the nodes at which holes first open."""
+    for node in table.graph.outputs:
+        state = _local(table, Value(node), axis)
+        share = density(state) if isinstance(state, Phases) else None
+        if share is None or share == 1:
+            continue
+        assert isinstance(state, Phases)
+        offsets = missing(state)
+        message = f"only {share} of the pixels inside the field are read"
+        numbers = {"density": share, "missing": offsets}
+        causes = tuple(_openers(table, node, axis))
+        yield Finding("gridding", node, (axis,), message, causes, numbers)
+
+
+def missing(state: Phases) -> tuple[int, ...]:
+    """The pixels inside the field of the sparsest phase that are never read, from its first."""
+    spans = [span for _, span in state.read() if span.count is not None]
+    worst = min(spans, key=lambda span: Fraction(span.count or 0, span.length))
+    return tuple(i for i in range(worst.length) if not worst.mask >> i & 1)
+
+
+def _openers(table: Reach, last: str, axis: Axis) -> Iterator[str]:
+    """The nodes before `last` whose field has holes while those of their operands have none."""
+    wanted = {last}
+    for node in reversed(list(table.wiring.wires)):
+        if node not in wanted:
+            continue
+        wired = table.wiring.wires[node]
+        local = [v for v, k in zip(wired.operands, wired.tags[axis], strict=True) if k == "value"]
+        wanted.update(v.node for v in local)
+        if _holes(_local(table, Value(node), axis)) and not any(
+            _holes(_local(table, v, axis)) for v in local
+        ):
+            yield node
+
+
+def _holes(state: State) -> bool:
+    return isinstance(state, Phases) and any(span.bits != DENSE for _, span in state.read())
+
+
+def _unread(table: Reach, axis: Axis) -> Iterator[Finding]:
+    """Input pixels that no output reads, at any size."""
+    need = needed(table.wiring, axis, table.graph.outputs)
+    own = need.get(table.wiring.input)
+    if own is None or own.everywhere:
+        return
+    share = Fraction(own.period - len(own.residues), own.period)
+    lost = tuple(sorted(set(range(own.period)) - own.residues))
+    listed = ", ".join(map(str, lost[:8])) + (", ..." if len(lost) > 8 else "")
+    message = (
+        f"no output reads {share} of the pixels: those whose {AXIS_NAMES[axis]} index is "
+        f"{listed} modulo {own.period}"
+    )
+    numbers = {"share": share, "period": own.period, "residues": lost}
+    causes = tuple(losers(table.wiring, axis, need))
+    yield Finding("unused_input", table.wiring.input, (axis,), message, causes, numbers)
+
+
+def leftovers_of(
+    graph: Graph, accepted: Mapping[str, SizeSet], at: Mapping[str, int] | None
+) -> Iterator[Finding]:
+    """Strided windows and crops that leave pixels over, at this size or at some accepted one."""
+    best = strict_sizes(graph, accepted)
+    for item in leftovers(graph, accepted, at):
+        pixels = f"{item.pixels} pixel{'s' if item.pixels != 1 else ''}"
+        message = f"for an input of size {item.size} {item.what.format(pixels)}"
+        strict = best.get(item.symbol)
+        numbers = {"size": item.size, "pixels": item.pixels, "strict": strict and str(strict)}
+        yield Finding("dropped_pixels", item.node, (item.axis,), message, (), numbers)
+
+
+def _at_size(table: Reach, concrete: Concrete, axis: Axis) -> Iterator[Finding]:
+    """What is wrong at one size only."""
+    wiring = concrete.wiring
+    size = wiring.extent(wiring.input, axis)
+    assert isinstance(size, int)
+    outputs = [Value(node) for node in table.graph.outputs]
+    lost = unused(wiring, outputs, axis)
+    if lost:
+        listed = ", ".join(f"{a}..{b}" if a != b else str(a) for a, b in lost[:8])
+        total = sum(b - a + 1 for a, b in lost)
+        message = f"no output reads {total} of {size} pixels of the {AXIS_NAMES[axis]}: {listed}"
+        causes = tuple(losers(table.wiring, axis, needed(table.wiring, axis, table.graph.outputs)))
+        numbers = {"ranges": tuple(lost), "count": total}
+        yield Finding("unused_input", wiring.input, (axis,), message, causes, numbers)
+    yield from _too_wide(table, axis, size)
+    for node in table.graph.nodes():
+        yield from _padding_only(concrete, node, axis)
+
+
+def _too_wide(table: Reach, axis: Axis, size: int) -> Iterator[Finding]:
+    """The first node whose field is wider than the input."""
+    for node in table.wiring.wires:
+        state = _local(table, Value(node), axis)
+        if isinstance(state, Phases):
+            wide = max((span.length for _, span in state.read()), default=0)
+            if wide > size:
+                message = f"from here on the field, {wide} pixels, is wider than the input, {size}"
+                numbers = {"rf": wide, "size": size}
+                yield Finding("wider_than_input", node, (axis,), message, (), numbers)
+                return
+
+
+def _padding_only(concrete: Concrete, node: Node, axis: Axis) -> Iterator[Finding]:
+    """Dilated windows of which at most one tap meets the map, wherever they stand."""
+    wired = concrete.wiring.wires[node.name]
+    for operand, taps in zip(wired.operands, wired.taps[axis], strict=True):
+        if not isinstance(taps, Sliding) or isinstance(taps, Nothing):
+            continue
+        window, size = taps.window, concrete.wiring.extent(operand.node, axis)
+        assert isinstance(size, int)
+        if window.kernel > 1 and size > 1 and window.dilation >= size:
+            message = (
+                f"on this {size}-pixel {AXIS_NAMES[axis]} a window of dilation {window.dilation} "
+                f"meets the map with one tap at most; the others read only padding"
+            )
+            numbers = {"dilation": window.dilation, "size": size}
+            yield Finding("wider_than_input", node.name, (axis,), message, (), numbers)
