@@ -13,7 +13,7 @@ from segdsl.elaborate.frame import FAILED, Failed, Frame
 from segdsl.elaborate.heads import refuse_type
 from segdsl.elaborate.lookup import callee, find_callable, no_value
 from segdsl.elaborate.operators import argument
-from segdsl.elaborate.paths import statement_binding
+from segdsl.elaborate.paths import next_taps, statement_binding
 from segdsl.elaborate.state import State, refuse
 from segdsl.elaborate.values import Anything, Map, Quantity, Ratio, Record, Unknown, describe
 from segdsl.imports import Module
@@ -143,12 +143,10 @@ def run_stages(
     label: str,
 ) -> Anything:
     """Let a value flow through stages; taps bind names on the way."""
-    for i, stage in enumerate(stages):
-        last = i == len(stages) - 1
+    for stage, upcoming in zip(stages, next_taps(stages), strict=True):
         tap = stage.tap.name if stage.tap else ""
-        binding = statement_binding(frame, stages[i:])
-        with binding:
-            hint = tap or (label if last else "")
+        with statement_binding(frame, tap, upcoming):
+            hint = tap or (label if stage is stages[-1] else "")
             if isinstance(stage, syntax.Repeat):
                 value = _repeat(state, frame, stage, value, span)
             else:

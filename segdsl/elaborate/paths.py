@@ -53,20 +53,21 @@ def default_path(frame: Frame, callee: str) -> str:
     return join(frame.prefix, binding, *map(str, frame.turns), name)
 
 
-@contextmanager
-def statement_binding(
-    frame: Frame, stages: tuple[syntax.Stage | syntax.Repeat, ...]
-) -> Iterator[None]:
-    """While the first of `stages` runs, its tap is the binding.
+def next_taps(stages: tuple[syntax.Stage | syntax.Repeat, ...]) -> list[str]:
+    """For each stage the first tap from there on; "" where none follows."""
+    names: list[str] = []
+    name = ""
+    for stage in reversed(stages):
+        name = stage.tap.name if stage.tap is not None else name
+        names.append(name)
+    return names[::-1]
 
-    Without any binding, the next tap is.
-    """
+
+@contextmanager
+def statement_binding(frame: Frame, own: str, upcoming: str) -> Iterator[None]:
+    """While a stage runs, its own tap is the binding; without any binding, the upcoming tap is."""
     before = frame.statement.binding
-    own = stages[0].tap
-    if own is not None:
-        frame.statement.binding = own.name
-    elif not before:
-        frame.statement.binding = next((s.tap.name for s in stages if s.tap), "")
+    frame.statement.binding = own or before or upcoming
     try:
         yield
     finally:

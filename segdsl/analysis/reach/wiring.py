@@ -114,9 +114,8 @@ def wire(
     that are accepted, else the smallest accepted residue.
     """
     name = chosen_input(graph, input)
-    plain = shapes(graph)
-    operands = {node: graph.operands(node) for node in graph}
-    wires = {node: _wire(graph[node].op, operands[node], plain) for node in graph}
+    wires, plain = _wires(graph)
+    operands = {node: wired.operands for node, wired in wires.items()}
     open_nodes = [n for n, w in wires.items() if any(map(_depends_on_size, w.taps[0] + w.taps[1]))]
     if not open_nodes:
         return Wiring(graph, name, plain, wires)
@@ -127,6 +126,18 @@ def wire(
         inputs = [plain[v] for v in operands[node]] + [plain[Value(node)]]
         wires[node] = _narrowed(graph[node].op, wires[node], narrowed, _named(inputs, classes))
     return Wiring(graph, name, plain, wires)
+
+
+def _wires(graph: Graph) -> tuple[dict[str, Wire], Shapes]:
+    """All wires for unknown sizes, and the types of all values; one walk."""
+    wires: dict[str, Wire] = {}
+    types: Shapes = {}
+    for node in graph.nodes():
+        operands = graph.operands(node.name)
+        wires[node.name] = _wire(node.op, operands, types)
+        results = infer(node.op, tuple(types[value] for value in operands))
+        types.update((Value(node.name, port), f) for port, f in enumerate(results))
+    return wires, types
 
 
 def _wire(op: Op, operands: tuple[Value, ...], types: Shapes) -> Wire:
@@ -236,13 +247,11 @@ def wire_at(graph: Graph, at: Mapping[str, int], input: str | None = None) -> Wi
     """
     name = chosen_input(graph, input)
     check_sizes(graph, at, accepted_sizes(graph))
-    plain, known = shapes(graph), shapes(graph, {"N": 1, **at})
-    wires = {}
-    for node in graph:
-        operands = graph.operands(node)
-        op = graph[node].op
-        tags = _wire(op, operands, plain).tags
-        wires[node] = replace(_wire(op, operands, known), tags=tags)
+    known = shapes(graph, {"N": 1, **at})
+    wires = {
+        node: replace(_wire(graph[node].op, wide.operands, known), tags=wide.tags)
+        for node, wide in _wires(graph)[0].items()
+    }
     return Wiring(graph, name, known, wires)
 
 

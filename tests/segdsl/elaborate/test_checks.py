@@ -49,7 +49,8 @@ MACS = (8 * 3 * 9 + 8 * 2) * 32 * 16
         ("shape(3) == [N]", "E2003"),
         ("stride(image -> relu) == 1", "E2011"),
         ("parms == 3", "E1003"),
-        ("rf(deep).size == 3px", "E1001"),
+        ("rf(deep).size == 3px", None),
+        ("rf(deep).size == 4px", "E8001"),
     ],
 )
 def test_checks(check: str, code: str | None) -> None:
