@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PINS := pyproject.toml constraints.txt
-LIBRARIES := torch,safetensors,PIL,skimage,torchvision,timm,segmentation_models_pytorch
+LIBRARIES := torch,safetensors,PIL,skimage,torchvision,timm,segmentation_models_pytorch,onnx,onnxruntime,onnxscript
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test lint types layers golden docs bench parser clean
@@ -56,9 +56,7 @@ golden: $(VENV)/dev.stamp
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/generate.py
 
-# torch's exporters, which `emit_time.py` compares with, need the two packages.
 bench: $(VENV)/dev.stamp
-	$(PIP) onnx onnxscript
 	@set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 parser: $(VENV)/dev.stamp

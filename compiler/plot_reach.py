@@ -103,9 +103,7 @@ class _Plot:
         )
         self.labels: list[tuple[float, float, float, float]] = []
 
-    def drawn(
-        self, drawn: Sequence[DrawnField], title: str, notes: Sequence[str]
-    ) -> Image.Image:
+    def drawn(self, drawn: Sequence[DrawnField], title: str, notes: Sequence[str]) -> Image.Image:
         legend = _TITLE + _ENTRY * len(drawn) + 20 * len(notes) + 80
         width = round(self.panel[0] + _LEGEND + 3 * _MARGIN)
         height = round(max(self.panel[1] + _TITLE + _MARGIN, legend) + _MARGIN)
@@ -119,7 +117,12 @@ class _Plot:
             if field.effective is not None:
                 self.filled(field.effective, colour)
         for field, colour in ordered:
-            self.boxes(field, colour)
+            self.framed(field.widest, colour)
+        for field, colour in ordered:
+            if field.narrowest is not None:
+                self.broken(field.narrowest, colour, dash=7.0)
+            if field.effective is not None:
+                self.broken(field.effective, colour, dash=2.2)
         for field, colour in reversed(ordered):
             self.label(field, colour)
         self.legend(coloured, notes)
@@ -161,31 +164,30 @@ class _Plot:
         place = [round(v * _SMOOTH) for v in inner]
         size = (max(place[2] - place[0], 1), max(place[3] - place[1], 1))
         shown = self.picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-        self.image.paste(Image.blend(shown, Image.new("RGB", size, PAPER), 0.18), place[:2])
+        pale = Image.blend(shown, Image.new("RGB", size, PAPER), 0.18)
+        self.image.paste(pale, (place[0], place[1]))
         self.pen.rectangle(self.at(inner[:2], inner[2:]), None, INK, _SMOOTH)
 
     def filled(self, box: Rect, colour: Colour) -> None:
         left, top, right, bottom = self.edges(box)
-        self.pen.rectangle(self.at((left, top), (right, bottom)), (*colour, 84))
+        self.pen.rectangle(self.at((left, top), (right, bottom)), (*colour, 46))
 
-    def boxes(self, field: DrawnField, colour: Colour) -> None:
-        if field.narrowest is not None and field.narrowest != field.widest:
-            self.outline(field.narrowest, colour, 1.6, dashed=True)
-        self.outline(field.widest, colour, 2.6, dashed=False)
-
-    def outline(self, box: Rect, colour: Colour, thick: float, *, dashed: bool) -> None:
+    def framed(self, box: Rect, colour: Colour, thick: float = 2.6) -> None:
         """A rectangle in colour on a dark one, so that it shows on any picture."""
         left, top, right, bottom = self.edges(box)
+        for ink, wide in (((*CASING, 200), thick + 1.6), (colour, thick)):
+            half = wide / 2
+            corners = self.at((left - half, top - half), (right + half, bottom + half))
+            self.pen.rectangle(corners, None, ink, round(wide * _SMOOTH))
+
+    def broken(self, box: Rect, colour: Colour, *, dash: float) -> None:
+        """The same in dashes of some pixels."""
+        left, top, right, bottom = self.edges(box)
         corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-        lines = list(_dashes(corners)) if dashed else [corners]
-        for line in lines:
-            self.pen.line(self.at(*line), (*CASING, 190), round((thick + 1.6) * _SMOOTH))
-        for line in lines:
-            self.pen.line(self.at(*line), colour, round(thick * _SMOOTH))
-            if not dashed:  # Pillow leaves a notch where the last line meets the first
-                x, y = self.at(corners[0])[0]
-                half = thick * _SMOOTH / 2
-                self.pen.rectangle((x - half, y - half, x + half, y + half), colour)
+        lines = list(_dashes(corners, dash))
+        for ink, wide in (((*CASING, 200), 3.2), (colour, 1.8)):
+            for line in lines:
+                self.pen.line(self.at(*line), ink, round(wide * _SMOOTH))
 
     def label(self, field: DrawnField, colour: Colour) -> None:
         """The name in the upper left corner of its box, unless another one stands there."""
@@ -199,9 +201,7 @@ class _Plot:
         self.pen.rectangle(self.at(place[:2], place[2:]), colour)
         self.text((left + 5, top + 9), field.name, 12, INK)
 
-    def legend(
-        self, drawn: Sequence[tuple[DrawnField, Colour]], notes: Sequence[str]
-    ) -> None:
+    def legend(self, drawn: Sequence[tuple[DrawnField, Colour]], notes: Sequence[str]) -> None:
         x, y = self.panel[0] + 2 * _MARGIN, _TITLE + _MARGIN / 2
         for field, colour in drawn:
             self.pen.rectangle(self.at((x, y + 4), (x + 22, y + 20)), colour, INK, _SMOOTH // 2)
@@ -236,8 +236,8 @@ def _hatching(left: float, top: float, right: float, bottom: float) -> Iterator[
         x += 9
 
 
-def _dashes(corners: Sequence[Point], dash: float = 7.0) -> Iterator[list[Point]]:
-    """The sides of a polygon in dashes."""
+def _dashes(corners: Sequence[Point], dash: float) -> Iterator[list[Point]]:
+    """The sides of a polygon in dashes of some pixels, with gaps a little shorter."""
     for (x0, y0), (x1, y1) in pairwise(corners):
         length = max(abs(x1 - x0), abs(y1 - y0))
         count = max(1, round(length / (2 * dash)))

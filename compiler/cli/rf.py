@@ -36,7 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--all", action="store_true", help="every node")
     parser.add_argument("--pixel", metavar="Y,X", help="the input box of one pixel of each stage")
-    parser.add_argument("--gaps", action="store_true", help="the pixels that fields with holes read")
+    parser.add_argument(
+        "--gaps", action="store_true", help="the pixels that fields with holes read"
+    )
     parser.add_argument(
         "--effective", action="store_true", help="how narrow most of the influence is"
     )
@@ -115,9 +117,7 @@ class _Asked:
     program: Loaded
 
     @classmethod
-    def of(
-        cls, program: Loaded, args: argparse.Namespace, size: tuple[int, int] | None
-    ) -> _Asked:
+    def of(cls, program: Loaded, args: argparse.Namespace, size: tuple[int, int] | None) -> _Asked:
         graph = program.graph
         explained = chosen(graph, args.explain)
         at = chosen(graph, args.at) or (() if args.all else explained)
@@ -165,9 +165,7 @@ def _influences(asked: _Asked, args: argparse.Namespace) -> list[influence.Influ
     return [influence.influence(table, stage, gradients.get(stage.name)) for stage in asked.rows]
 
 
-def _gradients(
-    asked: _Asked, args: argparse.Namespace
-) -> dict[str, influence.Gradients]:
+def _gradients(asked: _Asked, args: argparse.Namespace) -> dict[str, influence.Gradients]:
     if find_spec("torch") is None:
         if args.weights:
             raise ModuleNotFoundError(name="torch")  # told as for every missing library

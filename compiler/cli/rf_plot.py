@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
 
 import numpy as np
@@ -18,6 +18,7 @@ from compiler.run.pictures import read_picture
 from segdsl.analysis.reach.effective import SHARES
 from segdsl.analysis.sizes import SizeSet
 from segdsl.infer import infer
+from segdsl.ops.ports import Output
 from segdsl.reach_report.boxes import Place, middle
 from segdsl.reach_report.collect import Analysis, analyse
 from segdsl.reach_report.influence import Influence
@@ -65,9 +66,12 @@ def write_plot(
     drawn = [field for field in found if field is not None]
     if not drawn:
         raise usage_error("nothing can be drawn: no stage reads pixels locally")
-    shown = drawn if every else _selection(drawn)
+    outputs = {
+        op.label for n in analysis.graph.outputs if isinstance(op := analysis.graph[n].op, Output)
+    }
+    shown = drawn if every else _selection(drawn, outputs)
     shrunk = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    title = f"{report.net}: receptive fields in `{report.input}` at {size[0]} x {size[1]}"
+    title = f"{report.net}: receptive fields in {report.input} at {size[0]} x {size[1]}"
     image = plot(shrunk, shown, title=title, notes=_notes(shown, drawn))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
@@ -117,9 +121,7 @@ def _nearest(side: Size, wanted: int, accepted: Mapping[str, SizeSet]) -> int | 
     return min(near, key=lambda n: abs(n - wanted)) if near else None
 
 
-def _drawn(
-    analysis: Analysis, row: StageRow, influences: Sequence[Influence]
-) -> DrawnField | None:
+def _drawn(analysis: Analysis, row: StageRow, influences: Sequence[Influence]) -> DrawnField | None:
     """What is drawn of a stage; None where it has no local field."""
     if row.pixel is not None:
         box = row.pixel.local
@@ -179,21 +181,23 @@ def _inner(box: Rect, found: Influence) -> Rect | None:
     return Rect(top, left, top + height - 1, left + width - 1)
 
 
-def _selection(drawn: Sequence[DrawnField]) -> list[DrawnField]:
-    """Some stages of different extent, spread over all of them; the last is always there."""
-    distinct = list({_extent(field.widest): field for field in drawn}.values())
-    if len(distinct) <= MOST:
-        return distinct
-    last = len(distinct) - 1
-    return [distinct[round(i * last / (MOST - 1))] for i in range(MOST)]
+def _selection(drawn: Sequence[DrawnField], outputs: Collection[str]) -> list[DrawnField]:
+    """The first outputs and some other stages of different extent, spread over all of them."""
+    last = [field for field in drawn if field.name in outputs][: MOST // 2]
+    taken = {_extent(field.widest) for field in last}
+    others = {_extent(f.widest): f for f in drawn if _extent(f.widest) not in taken}
+    rest, room = list(others.values()), MOST - len(last)
+    if len(rest) > room:
+        rest = [rest[round((i + 1) * (len(rest) - 1) / room)] for i in range(room)]
+    return [field for field in drawn if field in rest or field in last]
 
 
 def _notes(shown: Sequence[DrawnField], drawn: Sequence[DrawnField]) -> list[str]:
     lines = []
     if any(field.narrowest is not None for field in shown):
-        lines.append("dashed: the phase that reads least")
+        lines.append("dashes: the phase that reads least")
     if any(field.effective is not None for field in shown):
-        lines.append("filled: where most of the influence lies")
+        lines.append("filled, dots: where most of the influence lies")
     if len(shown) < len(drawn):
         lines.append(f"{len(shown)} of {len(drawn)} stages; --at chooses others")
     return lines

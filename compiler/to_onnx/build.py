@@ -200,9 +200,9 @@ class _Writer:
             raise EmissionError(f"{node.op.name} gave {len(made)} results, not {len(values)}")
         for port, (value, result) in enumerate(zip(values, made, strict=True)):
             self.written[value] = result
-            suffix = f"/{node.op.results[port]}" if len(values) > 1 else ""
+            name = site.stem + (f"/{node.op.results[port]}" if len(values) > 1 else "")
             if not isinstance(node.op, Output) and result not in map(self.written.get, operands):
-                self.values.claim(result, site.stem + suffix, site.stem)
+                self.values.claim(result, name, site.stem if port == 0 else name)
 
     def need(self, node: Node, opset: int, reason: str) -> None:
         """Raise the opset; where it is pinned lower, this operator cannot be written."""

@@ -37,9 +37,8 @@ def split(op: Split, site: Site, x: ir.Value) -> tuple[ir.Value, ...]:
     if len(site.results) == 1:
         return (x,)
     if isinstance(op.parts, int):
-        to = site.results
-        return tuple(site.add_several("Split", x, to=to, axis=axis, num_outputs=op.parts))
-    return tuple(site.add_several("Split", x, site.ints(*op.parts), to=site.results, axis=axis))
+        return tuple(site.add_all("Split", x, given={"axis": axis, "num_outputs": op.parts}))
+    return tuple(site.add_all("Split", x, site.ints(*op.parts), given={"axis": axis}))
 
 
 @emit.register

@@ -27,13 +27,13 @@ def layer_norm(op: LayerNorm, site: Site, x: ir.Value) -> ir.Value:
     """LayerNormalization works on the last axis; channels are axis 1."""
     arrays = [site.weight("weight"), site.weight("bias")]
     rank, shape = site.x.rank, site.x.shape
-    options: dict[str, object] = {"axis": -1, "epsilon": float(op.eps)}
+    options = {"axis": -1, "epsilon": float(op.eps)}
     if rank == 2:
-        return site.add("LayerNormalization", x, *arrays, **options)
+        return site.add("LayerNormalization", x, *arrays, given=options)
     moved = Feature((shape[0], *shape[2:], shape[1]))
     there, back = (0, *range(2, rank), 1), (0, rank - 1, *range(1, rank - 1))
     last = site.add("Transpose", x, to=moved, perm=there)
-    normed = site.add("LayerNormalization", last, *arrays, to=moved, **options)
+    normed = site.add("LayerNormalization", last, *arrays, to=moved, given=options)
     return site.add("Transpose", normed, perm=back)
 
 
@@ -51,7 +51,8 @@ def group_norm(op: GroupNorm, site: Site, x: ir.Value) -> ir.Value:
     normed = site.add("InstanceNormalization", flat, *plain, to=grouped, epsilon=float(op.eps))
     back = site.add("Reshape", normed, site.size_vector(site.x.shape, x, range(4)))
     each = (site.x.channels, 1, 1)
-    return site.add("Add", site.add("Mul", back, site.weight("weight", each)), site.weight("bias", each))
+    scaled = site.add("Mul", back, site.weight("weight", each))
+    return site.add("Add", scaled, site.weight("bias", each))
 
 
 @emit.register

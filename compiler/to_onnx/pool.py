@@ -18,7 +18,7 @@ from compiler.to_onnx.site import Site, static
 from segdsl.ops.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool, MaxUnpool
 from segdsl.ops.window import out_size
 from segdsl.symbolic import Size
-from segdsl.types import HEIGHT, WIDTH, Axis, Feature, Sides, Window
+from segdsl.types import HEIGHT, WIDTH, Axis, Feature, Window
 
 AXES: tuple[Axis, Axis] = (HEIGHT, WIDTH)
 EXACT_CEIL = 22
@@ -79,8 +79,8 @@ def max_pool(op: MaxPool, site: Site, x: ir.Value) -> ir.Value | tuple[ir.Value,
     if max(op.dilation) > 1:
         options["dilations"] = op.dilation
     if not op.indices:
-        return site.add("MaxPool", x, **options)
-    y, places = site.add_several("MaxPool", x, to=site.results, **options)
+        return site.add("MaxPool", x, given=options)
+    y, places = site.add_all("MaxPool", x, given=options)
     return y, site.add("Mod", places, _plane(site, x, site.x), to=site.results[1])
 
 
@@ -112,7 +112,7 @@ def avg_pool(op: AvgPool, site: Site, x: ir.Value) -> ir.Value:
         options["pads"] = (0, 0, max(0, below - sides.bottom), max(0, beside - sides.right))
     elif counted:
         options["count_include_pad"] = 1
-    return site.add("AveragePool", x, **options)
+    return site.add("AveragePool", x, given=options)
 
 
 @emit.register
@@ -205,13 +205,12 @@ def max_unpool(
     index = site.reshape(places, Feature(flat.shape, "i64"), 0, 0, -1)
     space, planes = _space(op, site, x, like), Feature((n, channels, height * width))
     lead = site.size_vector((n, site.x.channels), x, (0, 1))
-    plane = static(height, width)
+    plane, shape = static(height, width), static(*planes.shape)
     area = site.ints(plane[0] * plane[1]) if plane else _product(site, space)
-    zero = site.number(0.0)
-    if static(*planes.shape):
-        blank = site.array(np.zeros(static(*planes.shape), np.float32))
+    if shape:
+        blank = site.array(np.zeros(shape, np.float32))
     else:
-        blank = site.add("Expand", zero, site.join(lead, area), to=planes)
+        blank = site.add("Expand", site.number(0.0), site.join(lead, area), to=planes)
     filled = site.add("ScatterElements", blank, index, rows, to=planes, axis=2)
     return site.add("Reshape", filled, site.join(lead, space))
 
@@ -226,4 +225,5 @@ def _space(op: MaxUnpool, site: Site, x: ir.Value, like: tuple[ir.Value, ...]) -
     windows = [op.pool_window(axis) for axis in AXES]
     steps = site.ints(*(w.stride for w in windows))
     rest = site.ints(*(w.extent - w.stride - w.before - w.after for w in windows))
-    return site.whole("Add", site.whole("Mul", site.sizes(x, 2, 4), steps, shape=(2,)), rest, shape=(2,))
+    grown = site.whole("Mul", site.sizes(x, 2, 4), steps, shape=(2,))
+    return site.whole("Add", grown, rest, shape=(2,))

@@ -32,7 +32,7 @@ def resize(op: Resize, site: Site, x: ir.Value, *like: ir.Value) -> ir.Value:
         return x
     if op.mode in ("nearest", "nearest_exact"):
         return _nearest(op, site, x, like)
-    return site.add("Resize", x, *_target(op, site, x, like), **_manner(op))
+    return site.add("Resize", x, *_target(op, site, x, like), given=_manner(op))
 
 
 def _manner(op: Resize) -> dict[str, object]:
@@ -72,7 +72,7 @@ def _nearest(op: Resize, site: Site, x: ir.Value, like: tuple[ir.Value, ...]) ->
     """Resize where it picks the pixels that torch picks, else a Gather per axis."""
     exact = op.mode == "nearest_exact"
     if all(_agrees(op, site, axis, exact) for axis in AXES):
-        return site.add("Resize", x, *_target(op, site, x, like), **_nearest_manner(exact))
+        return site.add("Resize", x, *_target(op, site, x, like), given=_nearest_manner(exact))
     feature = site.x
     for axis in AXES:
         to = (site.y.height, feature.width) if axis == 0 else (feature.height, site.y.width)
@@ -114,13 +114,10 @@ def torch_indices(before: int, after: int, step: np.float32, exact: bool) -> Ind
 
 def _onnx_indices(before: int, after: int, scale: np.float32, exact: bool) -> Indices:
     """The pixels that Resize reads; `scale` is output pixels per input pixel."""
-    places = np.arange(after, dtype=np.float32)
-    half = np.float32(0.5)
-    if exact:
-        found = np.floor((places + half) / scale - half + half)
-    else:
-        found = np.floor(places / scale)
-    return np.clip(found.astype(np.int64), 0, before - 1)
+    half = np.float32(0.5 if exact else 0.0)
+    places = np.arange(after, dtype=np.float32) + half
+    found: Indices = np.floor(places / scale - half + half).astype(np.int64)
+    return np.clip(found, 0, before - 1)
 
 
 def _agrees(op: Resize, site: Site, axis: Axis, exact: bool) -> bool:

@@ -54,18 +54,27 @@ class Site:
         return self.results[0]
 
     def add(
-        self, op_type: str, *inputs: ir.Value | None, to: Feature | None = None, **attributes: object
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        to: Feature | None = None,
+        given: Mapping[str, object] | None = None,
+        **attributes: object,
     ) -> ir.Value:
-        """A node with one result, of type `to` (that of the operator's first result)."""
+        """A node with one result, of type `to` (that of the operator's first result).
+
+        Its attributes are those of `given` and the others.
+        """
         feature = self.y if to is None else to
-        (result,) = self.values.add(op_type, inputs, [feature], self.stem, attributes)
+        every = {**(given or {}), **attributes}
+        (result,) = self.values.add(op_type, inputs, [feature], self.stem, every)
         return result
 
-    def add_several(
-        self, op_type: str, *inputs: ir.Value, to: Sequence[Feature], **attributes: object
+    def add_all(
+        self, op_type: str, *inputs: ir.Value, given: Mapping[str, object]
     ) -> list[ir.Value]:
-        """A node with several results."""
-        return self.values.add(op_type, inputs, to, self.stem, attributes)
+        """A node that makes all results of the operator."""
+        return self.values.add(op_type, inputs, self.results, self.stem, given)
 
     def weight(self, tensor: str, shape: tuple[int, ...] | None = None) -> ir.Value:
         """An array of the operator, in another shape if one is given."""

@@ -95,4 +95,4 @@ def fold(op: Fold, site: Site, x: ir.Value, *like: ir.Value) -> ir.Value:
     size: tuple[Size, ...] = site.y.shape[2:]
     image = site.size_vector(size, like[0] if like else x, (2, 3))
     options = {"strides": op.stride, "pads": op.sides, "dilations": op.dilation}
-    return site.add("Col2Im", x, image, site.ints(*op.kernel), **options)
+    return site.add("Col2Im", x, image, site.ints(*op.kernel), given=options)

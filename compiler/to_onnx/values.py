@@ -47,7 +47,9 @@ class Values:
 
     def value(self, shape: Sequence[Size], dtype: DType, stem: str) -> ir.Value:
         """A new value without a producer; `stem` is the name of the node it belongs to."""
-        made = ir.Value(shape=ir.Shape(list(map(self.dim, shape))), type=ir.TensorType(TYPES[dtype]))
+        made = ir.Value(
+            shape=ir.Shape(list(map(self.dim, shape))), type=ir.TensorType(TYPES[dtype])
+        )
         self._stems[made] = stem
         return made
 

@@ -61,7 +61,8 @@ def emit(graph: Graph, *, flat: bool = False, accepts: Sequence[str] = ()) -> st
         accepts: what the input sizes must satisfy, for the header, one line each.
 
     Raises:
-        SegError: a weight path cannot be an attribute of a module (E6004).
+        SegError: a weight path cannot be an attribute of a module (E6004), or a batch norm was
+            folded (E6001).
     """
     _check_paths(graph)
     types = shapes(graph)
@@ -85,6 +86,8 @@ def outputs_name(graph: Graph) -> str:
 def _check_paths(graph: Graph) -> None:
     found: dict[str, Diagnostic] = {}
     for node in graph.nodes():
+        if node.folded is not None:
+            raise SegError(_folded_error(node))
         for part in node.path.split(".") if node.path is not None else ():
             problem = part_problem(part)
             if problem and part not in found:
@@ -95,6 +98,15 @@ def _check_paths(graph: Graph) -> None:
                 found[last] = _path_error(node, last, "is no name that a torch parameter can have")
     if found:
         raise SegError(*found.values())
+
+
+def _folded_error(node: Node) -> Diagnostic:
+    return Diagnostic(
+        "E6001",
+        f"target `torch` cannot express `{node.name}`, into which a batch norm was folded",
+        node.span,
+        helps=text_helps("give it the graph as it was loaded: its norms can be trained"),
+    )
 
 
 def _path_error(node: Node, part: str, problem: str) -> Diagnostic:

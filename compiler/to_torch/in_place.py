@@ -1,7 +1,7 @@
 """Which ReLUs overwrite their operand: those whose operand nobody else will ever need.
 
-That is how the published modules are written; it saves a map per ReLU in training and about a fiftieth
-of the time on a CPU.
+That is how the published modules are written; it saves a map per ReLU in training and about a
+fiftieth of the time on a CPU.
 """
 
 from __future__ import annotations

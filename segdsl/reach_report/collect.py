@@ -118,7 +118,11 @@ def _warnings(analysis: Analysis, rows: Sequence[Stage]) -> Iterator[Warned]:
     names = {stage.value.node: stage.name for stage in (*stages(graph), *rows)}
     near = _upstream(graph, {stage.value.node for stage in rows})
     for found in findings(
-        graph, analysis.at or None, input=table.wiring.input, table=table, accepted=analysis.accepted
+        graph,
+        analysis.at or None,
+        input=table.wiring.input,
+        table=table,
+        accepted=analysis.accepted,
     ):
         node = graph[found.node]
         own = [v.node for v in graph.operands(found.node)] if isinstance(node.op, Output) else []

@@ -120,9 +120,7 @@ def _path(reach: Reach, value: Value, axis: Axis, phase: int, side: Side) -> Ite
 def _values(reach: Reach, node: str, axis: Axis) -> Iterator[tuple[Value, Taps]]:
     """The operands that carry the local field, with their taps."""
     wired = reach.wiring.wires[node]
-    for operand, taps, kind in zip(
-        wired.operands, wired.taps[axis], wired.tags[axis], strict=True
-    ):
+    for operand, taps, kind in zip(wired.operands, wired.taps[axis], wired.tags[axis], strict=True):
         if kind == "value" and isinstance(reach.line(operand, axis).local, Phases):
             yield operand, taps
 

@@ -81,7 +81,7 @@ class StageRow:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something suspicious, found along the way; `kind` as the documentation of `rf` lists it."""
+    """Something suspicious, found along the way; `kind` is one of `findings.CODES`."""
 
     kind: str
     stage: str

@@ -53,7 +53,7 @@ def _setting(value: Const) -> str:
 
 def _cells(report: ReachReport) -> list[tuple[str, ...]]:
     exact = report.size is not None
-    rows = [(*_HEAD, "interior") if exact else _HEAD]
+    rows: list[tuple[str, ...]] = [(*_HEAD, "interior") if exact else _HEAD]
     for stage in report.stages:
         rows += _lines(stage, exact=exact)
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from compiler.to_torch.emit import emit, net_class  # noqa: E402
 from segdsl.analysis.params import params  # noqa: E402
 from segdsl.library import stock_names  # noqa: E402
 
-OTHERS = {"classes": 5, "width": 24, "rates": (6, 12, 18), "channels": 4}
+OTHERS: dict[str, Any] = {"classes": 5, "width": 24, "rates": (6, 12, 18), "channels": 4}
 
 
 @pytest.mark.parametrize("name", stock_names())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from segdsl.analysis.reach.wiring import Wire, Wiring, extent, taps_of
+from segdsl.analysis.reach.wiring import Wire, Wiring, taps_of
 from segdsl.analysis.shapes import Shapes
 from segdsl.ir import Graph, Value
 from segdsl.ops.ports import Input
@@ -87,8 +87,10 @@ def joined(places: Sequence[Place]) -> Place:
     if any((p.step, p.grid) != (first.step, first.grid) for p in maps):
         return Lost("paths with different steps meet")
     low, high = min(p.low for p in maps), max(p.high for p in maps)
-    return first if (low, high) == (first.low, first.high) else Centre(
-        first.step, low, high, first.grid
+    return (
+        first
+        if (low, high) == (first.low, first.high)
+        else Centre(first.step, low, high, first.grid)
     )
 
 
@@ -126,9 +128,11 @@ def place_of(graph: Graph, types: Shapes, value: Value, axis: Axis, known: Memor
     pending = [value.node]
     while pending:
         node = pending[-1]
-        missing = [
-            v.node for v in graph.operands(node) if (v.node, axis) not in known
-        ] if (node, axis) not in known else []
+        missing = (
+            [v.node for v in graph.operands(node) if (v.node, axis) not in known]
+            if (node, axis) not in known
+            else []
+        )
         if missing:
             pending.extend(missing)
             continue
@@ -162,9 +166,7 @@ def crop_between(x: Place, like: Place) -> Fraction:
         if isinstance(place, Lost):
             raise ValueError(f"{name} has no fixed place in the input: {place.reason}")
         if not place.aligned:
-            raise ValueError(
-                f"the paths to {name} are {place.high - place.low} input pixels apart"
-            )
+            raise ValueError(f"the paths to {name} are {place.high - place.low} input pixels apart")
     assert isinstance(x, Centre)
     assert isinstance(like, Centre)
     if x.grid != like.grid:

@@ -185,7 +185,6 @@ def interior(field: Field, state: Phases) -> tuple[int, int] | None:
     lo = np.array([0 if s is None else s.lo for s in state.spans])[phase] + turns * state.shift
     hi = np.array([0 if s is None else s.hi for s in state.spans])[phase] + turns * state.shift
     same = np.where(empty, field.empty, (field.lo == lo) & (field.hi == hi))
-    # Empty phases agree at the borders too: the range must start and end at a full one.
     edges = np.flatnonzero(np.diff(np.concatenate(([0], same.astype(np.int8), [0]))))
     runs = [(int(a), int(b) - 1) for a, b in edges.reshape(-1, 2)]
     return max(runs, key=lambda run: run[1] - run[0], default=None)

@@ -130,9 +130,7 @@ def _spread(
     if not wired.operands:
         return START if node == wiring.input else None
     parts = []
-    for operand, taps, kind in zip(
-        wired.operands, wired.taps[axis], wired.tags[axis], strict=True
-    ):
+    for operand, taps, kind in zip(wired.operands, wired.taps[axis], wired.tags[axis], strict=True):
         spread = found.get(operand.node) if kind == "value" else None
         if spread is not None:
             parts.append(_through(spread, taps, node))

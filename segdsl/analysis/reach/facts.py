@@ -88,4 +88,3 @@ def _one(state: Phases, asked: str) -> int | Fraction:
     if low != high:
         raise NoValueError(f"is {low}..{high} (period {state.period}), not one number")
     return low
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from segdsl.analysis.reach.alignment import Centre, Place, crop_between, parts
@@ -33,8 +33,6 @@ CODES = {
     "dropped_pixels": "W7009",
 }
 """Kinds of findings and their codes."""
-
-AXIS_NAMES = ("height", "width")
 
 
 @dataclass(frozen=True)
@@ -107,10 +105,7 @@ def _sorted(graph: Graph, found: Iterable[Finding]) -> list[Finding]:
     for item in found:
         key = (item.kind, item.node, item.message)
         before = merged.get(key)
-        axes = item.axes if before is None else (*before.axes, *item.axes)
-        merged[key] = Finding(
-            item.kind, item.node, axes, item.message, item.causes, item.numbers
-        )
+        merged[key] = item if before is None else replace(before, axes=before.axes + item.axes)
     return sorted(merged.values(), key=lambda f: place[f.node])
 
 
@@ -136,8 +131,10 @@ def _merge_finding(table: Reach, node: str, axis: Axis, own: list[Place]) -> Fin
     far, far_slot = max(spread, key=lambda item: (item[0].high, item[0].low))
     apart = max(far.high - near.high, far.low - near.low)
     crop = _crop(near, far)
-    words = f"crop {crop} more before operand {near_slot + 1}" if crop is not None else (
-        "no crop of whole pixels brings them together"
+    words = (
+        f"crop {crop} more before operand {near_slot + 1}"
+        if crop is not None
+        else ("no crop of whole pixels brings them together")
     )
     helps = _corner_help(table, node, axis)
     message = f"what meets here is {_pixels(apart)} apart; {'; '.join([words, *helps])}"
@@ -165,10 +162,10 @@ def _corner_help(table: Reach, node: str, axis: Axis) -> list[str]:
             continue
         op, before = source
         place = table.centres[axis][before]
-        if not op.align_corners and op.mode in ("bilinear", "bicubic"):
-            if isinstance(place, Centre) and place.aligned and place.low == 0:
-                step = place.step
-                return [f"`align_corners=true` would align it where the size is 1 modulo {step}"]
+        smooth = op.mode in ("bilinear", "bicubic") and not op.align_corners
+        if smooth and isinstance(place, Centre) and place.low == place.high == 0:
+            step = place.step
+            return [f"`align_corners=true` would align it where the size is 1 modulo {step}"]
     return []
 
 
@@ -207,9 +204,9 @@ def _output_finding(table: Reach, node: str, axis: Axis) -> Iterator[Finding]:
     sizes = table.wiring.extent(node, axis), table.wiring.extent(table.wiring.input, axis)
     if not isinstance(place, Centre) or place.step != 1 or sizes[0] != sizes[1]:
         return
-    if place.low == place.high == 0:
-        return
     low, high = place.low, place.high
+    if low <= 0 <= high:  # at most a merge on the way is off, which is told there
+        return
     off = f"{_pixels(low)} off it" if low == high else f"{low} to {_pixels(high)} off it, by path"
     helps = _corner_help(table, node, axis)
     message = "; ".join([f"this output is as large as the input but lies {off}", *helps])
@@ -232,10 +229,7 @@ def _empty_phases(table: Reach, axis: Axis) -> Iterator[Finding]:
             continue
         empty = [f for f, span in enumerate(state.spans) if span is None]
         listed = ", ".join(map(str, empty[:8])) + (", ..." if len(empty) > 8 else "")
-        message = (
-            f"{len(empty)} of {state.period} {AXIS_NAMES[axis]} phases see nothing but the "
-            f"bias: phase {listed}"
-        )
+        message = f"{len(empty)} of {state.period} phases see nothing but the bias: phase {listed}"
         numbers = {"period": state.period, "phases": tuple(empty)}
         yield Finding("empty_phase", node, (axis,), message, (), numbers)
 
@@ -257,8 +251,8 @@ def _gridding(table: Reach, axis: Axis) -> Iterator[Finding]:
 
 def missing(state: Phases) -> tuple[int, ...]:
     """The pixels inside the field of the sparsest phase that are never read, from its first."""
-    spans = [span for _, span in state.read() if span.count is not None]
-    worst = min(spans, key=lambda span: Fraction(span.count or 0, span.length))
+    spans = [span for _, span in state.read() if span.pixels is not None]
+    worst = min(spans, key=lambda span: Fraction(span.pixels or 0, span.length))
     return tuple(i for i in range(worst.length) if not worst.mask >> i & 1)
 
 
@@ -291,8 +285,7 @@ def _unread(table: Reach, axis: Axis) -> Iterator[Finding]:
     lost = tuple(sorted(set(range(own.period)) - own.residues))
     listed = ", ".join(map(str, lost[:8])) + (", ..." if len(lost) > 8 else "")
     message = (
-        f"no output reads {share} of the pixels: those whose {AXIS_NAMES[axis]} index is "
-        f"{listed} modulo {own.period}"
+        f"no output reads {share} of the pixels: those whose index is {listed} modulo {own.period}"
     )
     numbers = {"share": share, "period": own.period, "residues": lost}
     causes = tuple(losers(table.wiring, axis, need))
@@ -322,7 +315,7 @@ def _at_size(table: Reach, concrete: Concrete, axis: Axis) -> Iterator[Finding]:
     if lost:
         listed = ", ".join(f"{a}..{b}" if a != b else str(a) for a, b in lost[:8])
         total = sum(b - a + 1 for a, b in lost)
-        message = f"no output reads {total} of {size} pixels of the {AXIS_NAMES[axis]}: {listed}"
+        message = f"no output reads {total} of {size} pixels: {listed}"
         causes = tuple(losers(table.wiring, axis, needed(table.wiring, axis, table.graph.outputs)))
         numbers = {"ranges": tuple(lost), "count": total}
         yield Finding("unused_input", wiring.input, (axis,), message, causes, numbers)
@@ -354,8 +347,8 @@ def _padding_only(concrete: Concrete, node: Node, axis: Axis) -> Iterator[Findin
         assert isinstance(size, int)
         if window.kernel > 1 and size > 1 and window.dilation >= size:
             message = (
-                f"on this {size}-pixel {AXIS_NAMES[axis]} a window of dilation {window.dilation} "
-                f"meets the map with one tap at most; the others read only padding"
+                f"on {size} pixels a window of dilation {window.dilation} meets the map with "
+                f"one tap at most; the others read only padding"
             )
             numbers = {"dilation": window.dilation, "size": size}
             yield Finding("wider_than_input", node.name, (axis,), message, (), numbers)

@@ -32,8 +32,8 @@ def table(taps: Taps, before: int, after: int) -> Ints:
             place = np.arange(after)[:, None] + w.before - np.arange(w.kernel) * w.dilation
             whole = np.where(place % w.stride == 0, place // w.stride, NOTHING)
             found = np.where((whole >= 0) & (whole < before), whole, NOTHING)
-        case Shifted(offset=int()):
-            place = np.arange(after)[:, None] * taps.step + taps.offset
+        case Shifted(offset=int() as offset):
+            place = np.arange(after)[:, None] * taps.step + offset
             found = _edged(taps, place, before)
         case _:
             found = _listed(taps, before, after)

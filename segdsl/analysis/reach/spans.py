@@ -29,7 +29,7 @@ class Span(NamedTuple):
         return self.hi - self.lo + 1
 
     @property
-    def count(self) -> int | None:
+    def pixels(self) -> int | None:
         """Pixels in the set; None if that was not tracked."""
         if self.bits == UNTRACKED:
             return None

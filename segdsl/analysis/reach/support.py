@@ -177,8 +177,8 @@ def used(wiring: Wiring, values: Iterable[Value], axis: Axis, *, local: bool = F
             del marks[node]
         for operand, found in _marked(wiring, node, mask, axis, local=local):
             marks[operand] = marks[operand] | found if operand in marks else found
-    found = marks.get(wiring.input)
-    return np.zeros(_extents(wiring, wiring.input)[axis], bool) if found is None else found
+    empty = np.zeros(_extents(wiring, wiring.input)[axis], dtype=bool)
+    return marks.get(wiring.input, empty)
 
 
 def _marked(
@@ -222,8 +222,8 @@ def _line(wiring: Wiring, value: Value, axis: Axis, y: int, *, local: bool) -> B
         if mask is not None:
             for operand, found in _marked(wiring, node, mask, axis, local=local):
                 marks[operand] = marks[operand] | found if operand in marks else found
-    found = marks.get(wiring.input)
-    return np.zeros(_extents(wiring, wiring.input)[axis], bool) if found is None else found
+    empty = np.zeros(_extents(wiring, wiring.input)[axis], dtype=bool)
+    return marks.get(wiring.input, empty)
 
 
 def ranges(mask: Sequence[bool] | Bools) -> list[Range]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-from segdsl.analysis.reach.alignment import Centre, Centres, centres
+from segdsl.analysis.reach.alignment import Centre, Centres, Place, centres
 from segdsl.analysis.reach.periodic import (
     EVERYTHING,
     START,
@@ -263,7 +263,7 @@ def _width(state: State) -> tuple[int, Fraction]:
     return 0, Fraction(total, state.period)
 
 
-def describe(line: Line, centre: Centre | None) -> AxisReach:
+def describe(line: Line, centre: Place) -> AxisReach:
     """The numbers of a line, as tables and JSON show them."""
     tags = tuple(sorted(_shown_tags(line))) or ("local",)
     offsets = (centre.low, centre.high) if isinstance(centre, Centre) else None
@@ -337,7 +337,7 @@ def centre_offset(state: Phases) -> Fraction | None:
 
 def density(state: Phases) -> Fraction | None:
     """The least share of pixels inside a phase's interval that are read."""
-    counts = [(span.count, span.length) for _, span in state.read()]
+    counts = [(span.pixels, span.length) for _, span in state.read()]
     if not counts or any(count is None for count, _ in counts):
         return None
     return min(Fraction(count or 0, length) for count, length in counts)

@@ -15,8 +15,10 @@ need("onnxruntime")
 from segdsl.infer import infer  # noqa: E402
 from segdsl.ir import Graph, Value  # noqa: E402
 from segdsl.ops.base import RuleError  # noqa: E402
+from segdsl.ops.pool import MaxPool  # noqa: E402
+from segdsl.ops.window import out_size  # noqa: E402
 from segdsl.symbolic import Size, symbol  # noqa: E402
-from segdsl.types import Feature  # noqa: E402
+from segdsl.types import HEIGHT, WIDTH, Axis, Feature  # noqa: E402
 from tests.compiler.to_onnx.runs import Array, differences, fixture  # noqa: E402
 from tests.support import torch_reference as reference  # noqa: E402
 from tests.support.graphs import Builder  # noqa: E402
@@ -26,6 +28,7 @@ NAMES = sorted(MAKERS)
 ONE_OPERATOR = 2e-6
 """f32 against f64 on a few hundred products; resizing has its own."""
 RESIZING = 1e-5
+AXES: tuple[Axis, Axis] = (HEIGHT, WIDTH)
 
 
 def freed(feature: Feature) -> tuple[Size, ...]:
@@ -59,20 +62,37 @@ def operands(case: Case, seed: int) -> dict[str, Array]:
     }
 
 
+def sees_pixels(op: MaxPool, x: Feature) -> bool:
+    """Whether every window lies on some pixel; dilated ones can lie on padding alone."""
+    for axis in AXES:
+        window, size = op.window(axis), x.spatial(axis)
+        assert isinstance(size, int)
+        count = out_size(size, window, op.ceil)
+        assert isinstance(count, int)
+        for i in range(count):
+            start = i * window.stride - window.before
+            if not any(0 <= start + k * window.dilation < size for k in range(window.kernel)):
+                return False
+    return True
+
+
 def compare(case: Case, seed: int, *, free: bool) -> None:
     try:
         graph = graph_of(case, free=free)
         if free:
-            infer(case.op, [Feature(freed(x), x.dtype) for x in case.inputs])
+            infer(case.op, tuple(Feature(freed(x), x.dtype) for x in case.inputs))
     except RuleError:
         assume(False)
+    if isinstance(case.op, MaxPool):
+        # torch gives -inf where a window lies on padding alone, ONNX Runtime the lowest f32.
+        assume(sees_pixels(case.op, case.inputs[0]))
     found = differences(graph, operands(case, seed), fixture(graph, seed))
     limit = RESIZING if case.op.name == "resize" else ONE_OPERATOR
     assert max(found.values()) <= limit, found
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_at_known_sizes(name: str, data: st.DataObject) -> None:
     case = data.draw(cases(name))
@@ -81,7 +101,7 @@ def test_at_known_sizes(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_at_free_sizes(name: str, data: st.DataObject) -> None:
     case = data.draw(cases(name))

@@ -64,9 +64,7 @@ BODIES = {
     "unet_original_valid": unet(4, "conv_transpose(4, 2, stride=2)", valid=True),
     "unet4_same_nearest": unet(4, "resize(2x, mode=nearest)"),
     "unet4_same_tconv4": unet(4, "conv_transpose(4, 4, stride=2, pad=1)"),
-    "unet4_same_nearest_conv2": unet(
-        4, "resize(2x, mode=nearest) -> conv(4, 2, pad=[0, 0, 1, 1])"
-    ),
+    "unet4_same_nearest_conv2": unet(4, "resize(2x, mode=nearest) -> conv(4, 2, pad=[0, 0, 1, 1])"),
     "fcn16s_voc": fcn(16, "written"),
     "fcn_fc7": chain([*vgg([2, 2, 3, 3, 3], 100, ceil=True), *FCN_HEAD]),
 }
@@ -129,7 +127,10 @@ def test_support_sets_and_unused_pixels(name: str, axis: Axis) -> None:
     assert never == ranges(mask)
 
 
-@pytest.mark.parametrize("name", [n for n in BODIES if "interval_by_phase_relative_to_y0" in CASES[n]])
+PHASED = [n for n in BODIES if "phase_period" in CASES[n]]
+
+
+@pytest.mark.parametrize("name", PHASED)
 def test_phases(name: str) -> None:
     case = CASES[name]
     graph = graph_of(BODIES[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_chains(network: str) -> None:
     table = reach(graph := graph_of(chain(CHAINS[network])))
     for line in rows(network):
         for axis in (0, 1):
-            matches(table.axis(graph.stages[bound(line["end_point"])], axis), line)  # type: ignore[arg-type]
+            matches(table.axis(graph.stages[bound(line["end_point"])], axis), line)
 
 
 def mobilenet(size: int) -> list[tuple[str, str]]:
@@ -203,7 +204,7 @@ def test_automatic_crops_are_the_published_ones(kind: int, offsets: list[str]) -
     assert crops == [(row("FCN", o)["crop_offset"],) * 2 for o in offsets]
     found = at_output(graph)
     assert found.centre_offset == 0
-    assert found.path_offsets == (0, 0)
+    assert found.path_offsets == (Fraction(0), Fraction(0))
 
 
 def test_fcn_on_alexnet() -> None:

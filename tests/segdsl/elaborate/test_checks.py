@@ -51,6 +51,17 @@ MACS = (8 * 3 * 9 + 8 * 2) * 32 * 16
         ("parms == 3", "E1003"),
         ("rf(deep).size == 3px", None),
         ("rf(deep).size == 4px", "E8001"),
+        ("rf(deep).h.size + rf(deep).w.min == 6", None),
+        ("rf(deep).full.period == 1", None),
+        ("rf(deep).offset == 0", None),
+        ("rf(deep).is_global", "E8001"),
+        ("rf(deep) == 3", "E2011"),
+        ("rf(deep).sise == 3", "E2001"),
+        ("rf(deep).h == 3", "E2001"),
+        ("rf(deep).size.h == 3", "E2001"),
+        ("rf().size == 3", "E2004"),
+        ("rf(deep, 3).size == 3", "E2004"),
+        ("rf(3).size == 3", "E2003"),
     ],
 )
 def test_checks(check: str, code: str | None) -> None:

@@ -25,7 +25,7 @@ def test_the_docstring_shows_an_example(name: str) -> None:
 def test_the_docstring_describes_each_field_in_order(name: str) -> None:
     doc = inspect.getdoc(OPS[name]) or ""
     described = re.findall(r"^    (\w+): \S", doc.partition("Attributes:\n")[2], re.MULTILINE)
-    assert described == list(signature(OPS[name]))  # type: ignore[arg-type]
+    assert described == list(signature(OPS[name]))
 
 
 @pytest.mark.parametrize("name", sorted(OPS))
