@@ -45,8 +45,11 @@ PENDING: dict[str, str] = {
 }
 """Codes that a program can give and that have no file here, with the reason."""
 
-NOT_OF_PROGRAMS = ("E00", "E01", "E5003", "E5004", "E5011", "E5012", "E6", "W7015")
-"""Syntax (tests of the parser), the command line, checkpoints, targets."""
+NOT_OF_PROGRAMS = (
+    *("E00", "E01", "E5003", "E5004", "E5011", "E5012", "E6", "W7015"),
+    *("W7002", "W7003", "W7004", "W7006", "W7007", "W7008", "W7009"),
+)
+"""Syntax (tests of the parser), the command line, checkpoints, targets; what `segdsl rf` finds."""
 
 
 def read(path: Path, folder: Path) -> tuple[Source, Program]:

@@ -1,4 +1,4 @@
-"""Write a program as source code of a target: to stdout, or to a file with `-o`."""
+"""Write a program for a target: as PyTorch source, to stdout or a file, or as an ONNX file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compiler.cli.checkpoint import add_weights, load_weights, refuse_idle_options
 from compiler.cli.console import note
+from compiler.cli.onnx_file import add_onnx, refuse_early, refuse_onnx_options, write_onnx
 from compiler.cli.options import add_program, load_program
 from compiler.cli.usage import usage_error
 from compiler.files import check_writable, write_atomic
@@ -19,15 +20,28 @@ from segdsl.ir import Graph
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_program(parser)
-    parser.add_argument("--target", choices=["torch"], required=True, help="what to write")
+    parser.add_argument("--target", choices=["torch", "onnx"], required=True, help="what to write")
     parser.add_argument("-o", "--output", metavar="OUT", help="the file to write (default: stdout)")
     parser.add_argument("--flat", action="store_true", help="one class, blocks dissolved")
-    add_weights(parser, "check this checkpoint, and write it as OUT with the suffix .safetensors")
+    add_weights(parser, "a checkpoint: checked, and written into the file or beside the source")
+    add_onnx(parser)
 
 
 def run(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
-    """Write the source, and beside it the weights if a checkpoint was given."""
+    """Write what the target asks for."""
     refuse_idle_options(args)
+    return _onnx(args) if args.target == "onnx" else _torch(args)
+
+
+def _onnx(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
+    refuse_early(args)
+    program = load_program(args)
+    return program.warnings + write_onnx(program, args)
+
+
+def _torch(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
+    """Write the source, and beside it the weights if a checkpoint was given."""
+    refuse_onnx_options(args)
     to_file = args.output not in (None, "-")
     if args.weights and not to_file:
         raise usage_error("`--weights` needs `-o`: the weights are written beside the source")

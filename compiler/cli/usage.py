@@ -23,7 +23,15 @@ def usage_error(message: str, *helps: str) -> UsageError:
     return UsageError(Diagnostic("E0107", message, None, helps=text_helps(*helps)))
 
 
-_EXTRAS = {"torch": "torch", "safetensors": "torch", "PIL": "torch", "skimage": "demo"}
+_EXTRAS = {
+    "torch": "torch",
+    "safetensors": "torch",
+    "PIL": "torch",
+    "skimage": "demo",
+    "onnx": "onnx",
+    "onnx_ir": "onnx",
+    "onnxruntime": "onnx",
+}
 
 
 def missing_library(error: ModuleNotFoundError) -> UsageError | None:

@@ -43,13 +43,17 @@ from segdsl.version import __version__
 
 @dataclass(frozen=True)
 class Options:
-    """How a network is written; see `compiler.to_onnx`."""
+    """How a network is written; see `compiler.to_onnx`.
+
+    `weights_file` is the file that given arrays came from: its hash goes into the metadata.
+    """
 
     opset: int | None = None
     size: tuple[int, int] | None = None
     batch: int | None = None
     optimized: bool = True
     class_names: tuple[str, ...] = ()
+    weights_file: str | PathLike[str] | None = None
 
 
 def build(
@@ -66,7 +70,7 @@ def build(
         raise SegError(Diagnostic("E6003", message, None, helps=helps))
     accepted = _accepted(graph)
     arrays = fitting_weights(graph, params(graph), weights)
-    file = weights if isinstance(weights, str | PathLike) else None
+    file = weights if isinstance(weights, str | PathLike) else options.weights_file
     about = properties(graph, accepted, file, options.class_names)
     chosen = optimize(graph) if options.optimized else graph
     chosen = _at_size(_evaluated(chosen), graph, accepted, options)

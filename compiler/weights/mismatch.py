@@ -145,13 +145,17 @@ def mismatch(
     common = sum(name in params for name in incoming)
     related = 10 * common >= len(params) or _mostly_paired(differences, pairs)
     causes, fixes = _class_causes(differences, groups)
-    notes = [_table(prefix, rows, owners) for prefix, rows in groups.items()]
-    notes += causes
-    if not related:
-        notes.append(
+    # The cause first: the table below it can have hundreds of lines.
+    notes = (
+        []
+        if related
+        else [
             f"this looks like another network: {common} of its {len(incoming)} names are among the "
             f"{len(params)} of this one"
-        )
+        ]
+    )
+    notes += causes
+    notes += [_table(prefix, rows, owners) for prefix, rows in groups.items()]
     if unused_rules:
         rules = ", ".join(map(str, unused_rules))
         notes.append(f"rules of the key map that matched no name: {rules}")

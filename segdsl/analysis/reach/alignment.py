@@ -200,7 +200,9 @@ def auto_offset(
     for axis, name in ((HEIGHT, "rows"), (WIDTH, "columns")):
         ours, theirs = (place_of(graph, types, value, axis, memory) for value in (x, like))
         cut = crop_between(ours, theirs)
-        if cut.denominator != 1 or cut < 0:
-            raise ValueError(f"the two maps are {cut} {name} apart")
+        if cut.denominator != 1:
+            raise ValueError(f"to align the two maps takes {cut} {name}, no whole number")
+        if cut < 0:
+            raise ValueError(f"to align the two maps takes {cut} {name}, and a crop adds none")
         found.append(int(cut))
     return found[0], found[1]
