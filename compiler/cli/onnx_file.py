@@ -69,7 +69,7 @@ def write_onnx(program: Loaded, args: argparse.Namespace) -> tuple[Diagnostic, .
     size = None if args.size is None else parse_size(args.size)
     batch = None if args.batch is None else whole_number("--batch", args.batch, 1, Limits().nodes)
     names = _class_names(program.graph, args.class_names) if args.class_names else ()
-    from compiler.to_onnx.build import Options, build
+    from compiler.to_onnx.build import RAISED, Options, build
     from compiler.to_onnx.files import save
 
     options = Options(opset, size, batch, not args.no_optimize, names, args.weights)
@@ -77,6 +77,8 @@ def write_onnx(program: Loaded, args: argparse.Namespace) -> tuple[Diagnostic, .
     model = build(program.graph, loaded.weights if loaded else None, options)
     if loaded is None:
         note("no `--weights`: the arrays are initialised from seed 0")
+    if RAISED in model.metadata_props:
+        note(f"opset {model.opset_imports['']}, for {model.metadata_props[RAISED]}")
     save(model, args.output)
     note(f"wrote {args.output}")
     return loaded.report.warnings if loaded else ()

@@ -63,15 +63,15 @@ def run(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
     asked = _Asked.of(program, args, size)
     report = reach_report(asked.analysis, asked.rows, at_pixel=at_pixel)
     influences = _influences(asked, args) if args.effective else []
+    if args.plot:
+        from compiler.cli.rf_plot import write_plot
+
+        write_plot(asked.analysis, report, influences, args, every=bool(args.at or args.explain))
     if args.json:
         more = dict(_more_json(asked, influences, args))
         say(as_json.dumps({**as_json.as_json(report), **more}))
     else:
         say("\n".join([text.as_text(report), *_more_text(asked, influences, args)]))
-    if args.plot:
-        from compiler.cli.rf_plot import write_plot
-
-        write_plot(asked.analysis, report, influences, args, every=bool(args.at or args.explain))
     return program.warnings
 
 

@@ -40,6 +40,9 @@ from segdsl.report import input_sizes
 from segdsl.symbolic import substitute
 from segdsl.version import __version__
 
+RAISED = "segdsl.opset_raised_by"
+"""The metadata property that says which operator a later opset than 18 was taken for."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -154,6 +157,7 @@ class _Writer:
         self.values = Values(accepted)
         self.pinned = opset
         self.opset = LOWEST if opset is None else opset
+        self.why = ""
         self.found: list[Diagnostic] = []
         self.written: dict[Value, ir.Value] = {}
 
@@ -181,7 +185,7 @@ class _Writer:
             ir_version=ir_version(self.opset),
             producer_name="segdsl",
             producer_version=__version__,
-            metadata_props=dict(about),
+            metadata_props={**about, **({RAISED: self.why} if self.why else {})},
         )
 
     def input(self, name: str) -> ir.Value:
@@ -211,7 +215,8 @@ class _Writer:
     def need(self, node: Node, opset: int, reason: str) -> None:
         """Raise the opset; where it is pinned lower, this operator cannot be written."""
         if self.pinned is None:
-            self.opset = max(self.opset, opset)
+            if opset > self.opset:
+                self.opset, self.why = opset, f"`{node.name}`: {reason}"
         elif self.pinned < opset:
             message = f"target `onnx` at opset {self.pinned} cannot express {reason}"
             helps = text_helps(f"opset {opset} can: `--opset {opset}`", "fix the size: `--size`")

@@ -46,8 +46,8 @@ def _folded(
         return np.asarray(weights[tensor_path(folded.path, tensor)], np.float64)
 
     with np.errstate(all="ignore"):  # a variance of 0 without eps gives inf, as in torch
-        scale = 1.0 / np.sqrt(norm("running_var") + folded.norm.eps)
-        scale = scale * norm("weight") if folded.norm.affine else scale
+        gamma = norm("weight") if folded.norm.affine else 1.0
+        scale = gamma / np.sqrt(norm("running_var") + folded.norm.eps)
         bias = -norm("running_mean")
         if folded.bias:
             bias = bias + np.asarray(weights[tensor_path(path, "bias")], np.float64)

@@ -34,7 +34,7 @@ class Share:
         jump: input pixels per pixel of what it reads.
         left: input pixels that it adds before; None: not on the path to the first pixel.
         right: the same behind.
-        branches: the fields that its operands give it, where they differ.
+        branches: the fields that its operands give it, where they differ or the paths part here.
         field: the largest field of its result.
     """
 
@@ -76,6 +76,7 @@ class Explanation:
 @dataclass(frozen=True)
 class _Step:
     node: str
+    slot: int
     jump: Fraction
     share: Fraction
 
@@ -114,7 +115,9 @@ def _path(reach: Reach, value: Value, axis: Axis, phase: int, side: Side) -> Ite
         assert isinstance(state, Phases)
         assert centre is not None, "taps that repeat have a middle"
         ratio, shift = centre
-        yield _Step(step.node, state.jump, state.jump * (ratio * step.y + shift - step.index))
+        yield _Step(
+            step.node, step.slot, state.jump, state.jump * (ratio * step.y + shift - step.index)
+        )
 
 
 def _values(reach: Reach, node: str, axis: Axis) -> Iterator[tuple[Value, Taps]]:
@@ -133,13 +136,14 @@ def _share(
         for operand, taps in _values(reach, node, axis)
     ]
     sizes = tuple(size for _, size in given)
+    part = left is not None and right is not None and left.slot != right.slot
     return Share(
         node=node,
         op=f"{reach.graph[node].op.name}{_kernel(given[0][0])}",
         jump=jump,
         left=None if left is None else left.share,
         right=None if right is None else -right.share,
-        branches=sizes if len(set(sizes)) > 1 else (),
+        branches=sizes if part or len(set(sizes)) > 1 else (),
         field=_largest(reach.line(Value(node), axis).local),
     )
 

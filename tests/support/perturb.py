@@ -52,10 +52,15 @@ def moves(
     generator = torch.Generator().manual_seed(1000 + trial)
     base = 0.5 + torch.rand(1, channels, height, width, generator=generator, dtype=torch.float64)
     base = base * _signs(base, generator, trial)
+    before: dict[int, Tensor] = {}
+    found = []
     with torch.no_grad():
-        before: Tensor = module(base)
-        bumped = _bumped(base, BUMPS[trial % len(BUMPS)])
-        changes = torch.cat([(module(batch) - before).abs().amax(1) for batch in bumped])
+        for batch in _bumped(base, BUMPS[trial % len(BUMPS)]):
+            # Of the same batch size: another one may be computed in another order.
+            if len(batch) not in before:
+                before[len(batch)] = module(base.repeat(len(batch), 1, 1, 1))
+            found.append((module(batch) - before[len(batch)]).abs().amax(1))
+    changes = torch.cat(found)
     change = changes.permute(1, 2, 0).reshape(*changes.shape[1:], height, width).numpy()
     change = np.nan_to_num(change, nan=np.inf)
     most = change.max(initial=0.0)

@@ -33,15 +33,15 @@ def checked(content: bytes) -> onnx.ModelProto:
     return model
 
 
-def session(content: bytes) -> onnxruntime.InferenceSession:
-    """A session on one thread, without its warnings."""
+def session(content: bytes | str) -> onnxruntime.InferenceSession:
+    """A session on one thread, without its warnings, on a model or the path of one."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def run_onnx(content: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def run_onnx(content: bytes | str, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs by name; also holds every stated dimension against what came."""
     ready = session(content)
     names = [output.name for output in ready.get_outputs()]

@@ -198,6 +198,10 @@ FOUND = {
         "output y = x -> resize(1.25, mode=bilinear)", 2, 9,
     ),
     "bicubic resizing does not": ("output y = x -> resize(1.25, mode=bicubic)", 3, 3),
+    "windows that miss the map": (
+        "output y = x -> conv(6, 2, stride=[3, 1], pad=[2, 1], dilation=2)"
+        " -> conv(6, 3, pad=same, stride=2, groups=2)", 4, 1,
+    ),
     "a maximum that only negative values decide": (
         "a = x * (x -> global_avg_pool -> sigmoid)\n  output y = max([x, a])", 3, 4,
     ),

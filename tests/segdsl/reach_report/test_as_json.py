@@ -20,7 +20,18 @@ from segdsl.source import Source
 
 FRACTION = re.compile(r"-?(0|[1-9]\d*)(/[1-9]\d*)?")
 
-TOP = ["format", "version", "file", "net", "input", "params", "size", "accepts", "stages", "warnings"]
+TOP = [
+    "format",
+    "version",
+    "file",
+    "net",
+    "input",
+    "params",
+    "size",
+    "accepts",
+    "stages",
+    "warnings",
+]
 STAGE = ["name", "op", "scope", "line", "product", "axes", "pixel"]
 AXIS = [
     "size", "size_at", "jump", "rf_min", "rf_max", "period", "shift", "by_phase",
