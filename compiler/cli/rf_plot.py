@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from compiler.cli.console import note
 from compiler.cli.usage import usage_error
@@ -70,7 +70,8 @@ def write_plot(
         op.label for n in analysis.graph.outputs if isinstance(op := analysis.graph[n].op, Output)
     }
     shown = drawn if every else _selection(drawn, outputs)
-    shrunk = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+    # Cut to the shape of the input, never squeezed: boxes are to scale.
+    shrunk = ImageOps.fit(picture, (size[1], size[0]), Image.Resampling.LANCZOS)
     title = f"{report.net}: receptive fields in {report.input} at {size[0]} x {size[1]}"
     image = plot(shrunk, shown, title=title, notes=_notes(shown, drawn))
     buffer = io.BytesIO()

@@ -169,6 +169,7 @@ class _Writer:
         if self.found:
             raise SegError(*self.found)
         outputs = self.outputs(inputs)
+        self.values.prune(outputs)
         borders = {value: name for name, value in zip(self.graph.inputs, inputs, strict=True)}
         self.values.finish(borders | outputs)
         graph = ir.Graph(

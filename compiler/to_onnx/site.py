@@ -104,8 +104,7 @@ class Site:
 
     def join(self, *parts: ir.Value) -> ir.Value:
         """Vectors of whole numbers, one behind the other."""
-        count = sum(_length(part) for part in parts)
-        return self.add("Concat", *parts, to=Feature((count,), "i64"), axis=0)
+        return self.values.join(parts, self.stem)
 
     def size_vector(self, shape: Sequence[Size], of: ir.Value, axes: Sequence[int]) -> ir.Value:
         """A shape as a vector: numbers where they are known, else axis `axes[i]` of `of`."""
@@ -140,12 +139,6 @@ class Site:
             )
         except Undecidable:
             return False
-
-
-def _length(vector: ir.Value) -> int:
-    shape = vector.shape
-    assert shape is not None
-    return int(str(shape[0]))
 
 
 def static(*sizes: Size) -> list[int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -43,6 +43,7 @@ class Values:
         self._node_names: dict[ir.Node, str] = {}
         self._initialisers: dict[object, ir.Value] = {}
         self._dims: dict[Size, int | str] = {}
+        self._joined: dict[tuple[ir.Value, ...], ir.Value] = {}
         self._sizes: dict[tuple[ir.Value, int, int], ir.Value] = {}
 
     def value(self, shape: Sequence[Size], dtype: DType, stem: str) -> ir.Value:
@@ -118,12 +119,31 @@ class Values:
             )
         return self._sizes[of, start, stop]
 
+    def join(self, parts: Sequence[ir.Value], stem: str) -> ir.Value:
+        """Vectors of whole numbers, one behind the other; equal parts are joined once."""
+        key = tuple(parts)
+        if key not in self._joined:
+            count = sum(_length(part) for part in parts)
+            feature = Feature((count,), "i64")
+            (self._joined[key],) = self.add("Concat", parts, [feature], stem, {"axis": 0})
+        return self._joined[key]
+
     def claim(self, value: ir.Value, name: str, node_name: str) -> None:
         """Name the result of an operator and the node that makes it; the first claim holds."""
         producer = value.producer()
         if producer is not None:
             self._wanted.setdefault(value, name)
             self._node_names.setdefault(producer, node_name)
+
+    def prune(self, outputs: Iterable[ir.Value]) -> None:
+        """Leave out nodes that no output needs, as a map of which only the size was asked."""
+        needed = set(outputs)
+        kept = []
+        for node in reversed(self.nodes):
+            if any(value in needed for value in node.outputs):
+                kept.append(node)
+                needed.update(value for value in node.inputs if value is not None)
+        self.nodes = kept[::-1]
 
     def used(self) -> list[ir.Value]:
         """The initialisers that some node reads, in order."""
@@ -148,6 +168,12 @@ class Values:
                     value.name = _free(self._wanted.get(value, helper), taken)
             claimed = self._node_names.get(node)
             node.name = _free(helper, names) if claimed is None else claimed
+
+
+def _length(vector: ir.Value) -> int:
+    shape = vector.shape
+    assert shape is not None
+    return int(str(shape[0]))
 
 
 def _free(name: str, taken: set[str]) -> str:

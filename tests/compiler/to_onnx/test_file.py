@@ -237,7 +237,10 @@ def test_one_value_under_two_names_and_an_input_as_output() -> None:
     found = run_onnx(content, inputs)
     relu = np.maximum(inputs["image"], 0)
     assert list(found) == ["a", "b", "c"]
-    assert all(np.array_equal(found[k], v) for k, v in zip("abc", (relu, relu, inputs["image"]), strict=True))
+    assert all(
+        np.array_equal(found[k], v)
+        for k, v in zip("abc", (relu, relu, inputs["image"]), strict=True)
+    )
 
 
 def test_shared_weights_are_one_array() -> None:
