@@ -35,9 +35,7 @@ def stock_spec(name: str) -> Path:
     near = nearest(name, names)
     helps = [f"did you mean `{near}`?"] if near else [f"the stock networks are {', '.join(names)}"]
     raise SegError(
-        Diagnostic(
-            "E0101", f"there is no stock network `{name}`", None, helps=text_helps(*helps)
-        )
+        Diagnostic("E0101", f"there is no stock network `{name}`", None, helps=text_helps(*helps))
     )
 
 

@@ -127,7 +127,7 @@ class _Reader:
 
 
 def _refused(source: Source, start: int, end: int, message: str) -> UsageError:
-    help = "a value is a number, true, false, none, a word, a \"string\" or a list as [6, 12]"
+    help = 'a value is a number, true, false, none, a word, a "string" or a list as [6, 12]'
     return UsageError(
         Diagnostic("E2008", message, Span(source, start, end), helps=text_helps(help))
     )

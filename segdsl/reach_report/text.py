@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+from segdsl.analysis.reach.findings import CODES
 from segdsl.analysis.reach.support import Range
 from segdsl.analysis.reach.tables import AxisReach, FullReach
 from segdsl.analysis.sizes import SizeSet
@@ -226,7 +227,7 @@ def _warnings(report: ReachReport) -> Iterable[str]:
         line = group[0].line
         place = f" (line {line})" if line is not None else ""
         both = "; the same along the other axis" if len(group) > 1 else ""
-        yield f"warning: {kind} at `{stage}`{place}: {group[0].message}{both}"
+        yield f"warning[{CODES[kind]}]: {kind} at `{stage}`{place}: {group[0].message}{both}"
 
 
 def _of_height(message: str) -> str:

@@ -4,6 +4,7 @@ from compiler.passes.drop_inference_noise import drop_inference_noise
 from segdsl.ir import Graph
 from segdsl.ops.base import OPS
 from segdsl.ops.ports import Output
+from segdsl.ops.regularise import Dropout
 from tests.support.graphs import Builder
 from tests.support.programs import graph, net
 
@@ -53,7 +54,7 @@ def test_stages_and_borders_follow_the_values() -> None:
     image = builder.input()
     with builder.instance("Block", "b") as block:
         relu = builder.add(OPS["relu"](), image)
-        noise = builder.add(OPS["dropout"](0.5), relu)
+        noise = builder.add(Dropout(0.5), relu)
     builder.ports(block, {"x": image}, {"y": noise})
     builder.graph.stages["b"] = noise
     builder.output(noise)

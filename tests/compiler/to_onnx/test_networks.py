@@ -58,7 +58,7 @@ def test_one_file_at_two_sizes(
 
 @pytest.mark.parametrize("name", ["unet", "unet_resnet34", "resnet"])
 def test_fixed_and_unoptimized_files_are_equal(name: str) -> None:
-    graph = load(name, **({"depth": 18} if name == "resnet" else {}))
+    graph = load(name, depth=18) if name == "resnet" else load(name)
     weights = fixture(graph)
     inputs = random_inputs(graph, 0, N=2, H=48, W=64)
     for options in ({"size": (48, 64)}, {"size": (48, 64), "batch": 2}, {"optimize": False}):

@@ -112,7 +112,7 @@ def test_both_axes_share_a_warning() -> None:
         "seg 1\nnet A() {\n  input x: f32[N, 1, H, W] where H >= 2, W >= 2\n"
         "  output y = x -> max_pool(2)\n}\n"
     )
-    assert text.count("warning: dropped_pixels at `y`") == 1
+    assert text.count("warning[W7009]: dropped_pixels at `y`") == 1
     assert "drops no pixel at H = 2k, k >= 1; W = 2k, k >= 1" in text
 
 
