@@ -1,6 +1,8 @@
 # `make demo` and `make test` are all that a fresh machine needs; both work in .venv, which is made on demand.
 PYTHON ?= python3
 WORKERS ?= 2
+# Random graphs whose receptive fields are compared with perturbations of the compiled module.
+RF_GRAPHS ?= 2000
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -38,7 +40,7 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/python demo/run.py
 
 test: lint types layers
-	SEGDSL_REQUIRE=$(LIBRARIES) $(BIN)/python -m pytest -q -n $(WORKERS)
+	SEGDSL_REQUIRE=$(LIBRARIES) SEGDSL_RF_GRAPHS=$(RF_GRAPHS) $(BIN)/python -m pytest -q -n $(WORKERS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from compiler.weights.table import Weights
     from segdsl.ir import Graph
 
@@ -76,9 +76,13 @@ def to_onnx(
             the weights do not fit.
         ValueError: `batch` without `size`.
     """
+    from compiler.files import check_writable
     from compiler.to_onnx.build import Options, build
     from compiler.to_onnx.files import save, to_bytes
 
+    if path is not None:
+        read = [Path(weights)] if isinstance(weights, str | PathLike) else []
+        check_writable(Path(path), inputs=read)
     options = Options(opset, size, batch, optimize, tuple(class_names))
     model = build(graph, weights, options)
     if path is None:

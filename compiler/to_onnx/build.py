@@ -27,7 +27,7 @@ from compiler.to_onnx.opsets import HIGHEST, LOWEST, ir_version
 from compiler.to_onnx.site import Site
 from compiler.to_onnx.values import Values
 from compiler.weights.fitting import fitting_weights
-from compiler.weights.folding import node_arrays
+from compiler.weights.folding import node_array
 from compiler.weights.table import Weights
 from segdsl.analysis.params import params
 from segdsl.analysis.shapes import Shapes, shapes
@@ -201,8 +201,14 @@ class _Writer:
         types = tuple(self.table[value] for value in operands)
         values = [Value(node.name, port) for port in range(len(node.op.results))]
         results = tuple(self.table[value] for value in values)
-        arrays = node_arrays(node, types, self.arrays)
-        site = Site(node, types, results, self.values, arrays, self.need)
+        site = Site(
+            node,
+            types,
+            results,
+            self.values,
+            lambda name: node_array(node, name, self.arrays),
+            self.need,
+        )
         found = emit(node.op, site, *(self.written[value] for value in operands))
         made = found if isinstance(found, tuple) else (found,)
         if len(made) != len(values):

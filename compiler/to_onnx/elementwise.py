@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import onnx_ir as ir
 
 from compiler.to_onnx.lower import emit
@@ -64,7 +63,8 @@ def minimum(op: Minimum, site: Site, *inputs: ir.Value) -> ir.Value:
 @emit.register
 def scale(op: Scale, site: Site, x: ir.Value) -> ir.Value:
     """The array gets the axes that follow the channels, so that it is stretched over them."""
-    shape = (-1,) + (1,) * (site.x.rank - 2) if op.per == "channel" else (1,)
+    ones = (1,) * (site.x.rank - 2)
+    shape = (site.x.channels, *ones) if op.per == "channel" else (1,)
     return site.add("Mul", x, site.weight("scale", shape))
 
 
@@ -72,6 +72,5 @@ def scale(op: Scale, site: Site, x: ir.Value) -> ir.Value:
 def per_channel(op: PerChannel, site: Site, x: ir.Value) -> ir.Value:
     """A learned array is stored with its four axes; anything else is reshaped."""
     if x.const_value is not None:
-        array = np.asarray(x.const_value.numpy())
-        return site.values.reshaped(x, array.reshape(1, -1, 1, 1))
+        return site.values.reshaped(x, (1, *(int(str(n)) for n in site.x.shape), 1, 1))
     return site.reshape(x, site.y, 1, -1, 1, 1)

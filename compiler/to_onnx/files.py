@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnx_ir as ir
 
-from compiler.files import check_writable, replacing, write_atomic
+from compiler.files import check_writable, replacing
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
 
 MAX_IN_ONE = 1_500_000_000
@@ -27,7 +29,7 @@ def to_bytes(model: ir.Model) -> bytes:
         message = f"{_nbytes(model):,} bytes of weights do not fit into one ONNX file"
         helps = text_helps("write it to a path: the weights then lie beside it")
         raise SegError(Diagnostic("E6010", message, None, helps=helps))
-    return _serialized(model)
+    return b"".join(_pieces(model))
 
 
 def save(model: ir.Model, path: str | PathLike[str]) -> None:
@@ -40,7 +42,8 @@ def save(model: ir.Model, path: str | PathLike[str]) -> None:
     check_writable(target)
     if _nbytes(model) > MAX_IN_ONE:
         _write_arrays(model, _data_path(target))
-    write_atomic(target, _serialized(model))
+    with replacing(target) as file:
+        file.writelines(_pieces(model))
 
 
 def _data_path(target: Path) -> Path:
@@ -77,12 +80,62 @@ def _nbytes(model: ir.Model) -> int:
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
-def _serialized(model: ir.Model) -> bytes:
-    proto: Any = ir.to_proto(model)
-    arrays = {tensor.name for tensor in proto.graph.initializer}
-    # Arrays state their types themselves.
-    stated = [info for info in proto.graph.value_info if info.name not in arrays]
-    del proto.graph.value_info[:]
-    proto.graph.value_info.extend(stated)
-    content: bytes = proto.SerializeToString(deterministic=True)
-    return content
+def _pieces(model: ir.Model) -> Iterator[bytes]:
+    """The file in pieces, one array after the other: never all arrays twice in memory.
+
+    A ModelProto whose graph is its last field, and whose arrays are the graph's last field.
+    """
+    arrays = dict(model.graph.initializers)
+    model.graph.initializers.clear()
+    try:
+        proto: Any = ir.to_proto(model)
+    finally:
+        model.graph.initializers.update(arrays)
+    body = proto.graph.SerializeToString(deterministic=True)
+    proto.ClearField("graph")
+    heads = [_array_head(value) for value in arrays.values()]
+    inside = [
+        len(head) + _inline(value) for head, value in zip(heads, arrays.values(), strict=True)
+    ]
+    rows = sum(len(_field(_INITIALIZER, size)) + size for size in inside)
+    yield proto.SerializeToString(deterministic=True)
+    yield _field(_GRAPH, len(body) + rows) + body
+    for value, head, size in zip(arrays.values(), heads, inside, strict=True):
+        yield _field(_INITIALIZER, size) + head
+        if not isinstance(value.const_value, ir.ExternalTensor):
+            assert value.const_value is not None
+            yield value.const_value.tobytes()
+
+
+def _array_head(value: ir.Value) -> bytes:
+    """A TensorProto up to where the bytes of the array begin; whole, if they lie elsewhere."""
+    tensor = value.const_value
+    assert tensor is not None
+    if isinstance(tensor, ir.ExternalTensor):
+        external: Any = ir.to_proto(tensor)
+        whole: bytes = external.SerializeToString(deterministic=True)
+        return whole
+    head = onnx.TensorProto(
+        name=value.name or "", data_type=int(tensor.dtype), dims=tensor.shape.numpy()
+    )
+    start: bytes = head.SerializeToString(deterministic=True)
+    return start + _field(_RAW_DATA, tensor.nbytes)
+
+
+def _inline(value: ir.Value) -> int:
+    """Bytes of an array that follow its head."""
+    tensor = value.const_value
+    return 0 if tensor is None or isinstance(tensor, ir.ExternalTensor) else tensor.nbytes
+
+
+_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
+"""Numbers of protobuf fields: ModelProto.graph, GraphProto.initializer, TensorProto.raw_data."""
+
+
+def _field(number: int, length: int) -> bytes:
+    """What stands before a protobuf field of `length` bytes: its number and the length."""
+    head = bytearray([number << 3 | 2])
+    while length > 127:
+        head.append(length & 127 | 128)
+        length >>= 7
+    return bytes([*head, length])

@@ -27,7 +27,7 @@ class Site:
         types: of its operands.
         results: their types.
         values: the model so far.
-        arrays: the operator's arrays by tensor name.
+        array_of: gives the operator's arrays by tensor name.
         need: states the smallest opset that has a form of this operator, and why.
     """
 
@@ -35,7 +35,7 @@ class Site:
     types: tuple[Feature, ...]
     results: tuple[Feature, ...]
     values: Values
-    arrays: Mapping[str, Array]
+    array_of: Callable[[str], Array]
     need: Callable[[Node, int, str], None]
 
     @property
@@ -77,10 +77,16 @@ class Site:
         return self.values.add(op_type, inputs, self.results, self.stem, given)
 
     def weight(self, tensor: str, shape: tuple[int, ...] | None = None) -> ir.Value:
-        """An array of the operator, in another shape if one is given."""
-        array = self.arrays[tensor]
+        """An array of the operator, in another shape if one is given.
+
+        It is computed when the file is written, so folded arrays are never all in memory.
+        """
+        param = self.node.op.params(*self.types)[tensor]
         path = tensor_path(self.node.path or "", tensor)
-        return self.values.weight(path, array if shape is None else array.reshape(shape))
+        form = param.shape if shape is None else shape
+        return self.values.weight(
+            path, form, param.dtype, lambda: self.array_of(tensor).reshape(form)
+        )
 
     def ints(self, *numbers: int) -> ir.Value:
         """A vector of whole numbers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -79,22 +79,31 @@ class Values:
     def constant(self, array: Array) -> ir.Value:
         """An initialiser with these numbers."""
         key = (array.dtype.str, array.shape, array.tobytes())
-        return self._initialiser(key, array, "constant")
+        return self._initialiser(key, _tensor(array), "constant")
 
-    def weight(self, path: str, array: Array) -> ir.Value:
-        """The initialiser of a weight; another form of it (`[C]` as `[C, 1, 1]`) is another one."""
-        return self._initialiser((path, array.shape), array, path)
+    def weight(
+        self, path: str, shape: tuple[int, ...], dtype: DType, make: Callable[[], Array]
+    ) -> ir.Value:
+        """The initialiser of a weight; another form of it (`[C]` as `[C, 1, 1]`) is another one.
 
-    def reshaped(self, value: ir.Value, array: Array) -> ir.Value:
+        `make` computes it, each time that it is read.
+        """
+        lazy = ir.LazyTensor(lambda: _tensor(make()), TYPES[dtype], ir.Shape(shape))
+        return self._initialiser((path, shape), lazy, path)
+
+    def reshaped(self, value: ir.Value, shape: tuple[int, ...]) -> ir.Value:
         """The initialiser that holds another one's array in another shape."""
-        return self._initialiser((value, array.shape), array, self._wanted[value])
+        tensor = value.const_value
+        assert tensor is not None
+        lazy = ir.LazyTensor(
+            lambda: _tensor(tensor.numpy().reshape(shape)), tensor.dtype, ir.Shape(shape)
+        )
+        return self._initialiser((value, shape), lazy, self._wanted[value])
 
-    def _initialiser(self, key: object, array: Array, stem: str) -> ir.Value:
+    def _initialiser(self, key: object, tensor: ir.TensorProtocol, stem: str) -> ir.Value:
         if key not in self._initialisers:
-            tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape))
-            made = ir.Value(
-                shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-            )
+            shape, kind = ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
+            made = ir.Value(shape=shape, type=kind, const_value=tensor)
             self._initialisers[key] = made
             self._wanted[made] = stem
         return self._initialisers[key]
@@ -168,6 +177,10 @@ class Values:
                     value.name = _free(self._wanted.get(value, helper), taken)
             claimed = self._node_names.get(node)
             node.name = _free(helper, names) if claimed is None else claimed
+
+
+def _tensor(array: Array) -> ir.TensorProtocol:
+    return ir.tensor(np.ascontiguousarray(array).reshape(array.shape))
 
 
 def _length(vector: ir.Value) -> int:

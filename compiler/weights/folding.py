@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,12 @@ from compiler.weights.table import Array
 from segdsl.analysis.params import tensor_path
 from segdsl.ir import Folded, Node
 from segdsl.ops.conv import Conv, ConvTranspose
-from segdsl.types import Feature
 
 Wide = NDArray[np.float64]
 
 
-def node_arrays(
-    node: Node, inputs: Sequence[Feature], weights: Mapping[str, Array]
-) -> dict[str, Array]:
-    """The arrays that the node's operator needs, by tensor name, in the operator's order.
+def node_array(node: Node, tensor: str, weights: Mapping[str, Array]) -> Array:
+    """An array that the node's operator needs.
 
     A folded norm is worked in here: in float64, rounded once to the convolution's element type.
     With s = gamma / sqrt(var + eps) the weight is w*s and the bias (b - mean)*s + beta.
@@ -27,34 +24,31 @@ def node_arrays(
     Raises:
         KeyError: an array is not in the table.
     """
-    if node.path is None:
-        return {}
-    if node.folded is not None:
-        return _folded(node.op, node.path, node.folded, weights)
-    names = node.op.params(*inputs)
-    return {name: weights[tensor_path(node.path, name)] for name in names}
-
-
-def _folded(
-    op: object, path: str, folded: Folded, weights: Mapping[str, Array]
-) -> dict[str, Array]:
-    if not isinstance(op, Conv | ConvTranspose):
-        raise TypeError(f"a norm is folded into {op}, which is no convolution")
+    path = node.path or ""
+    if node.folded is None:
+        return weights[tensor_path(path, tensor)]
+    if not isinstance(node.op, Conv | ConvTranspose):
+        raise TypeError(f"a norm is folded into {node.op}, which is no convolution")
     weight = weights[tensor_path(path, "weight")]
-
-    def norm(tensor: str) -> Wide:
-        return np.asarray(weights[tensor_path(folded.path, tensor)], np.float64)
-
     with np.errstate(all="ignore"):  # a variance of 0 without eps gives inf, as in torch
-        gamma = norm("weight") if folded.norm.affine else 1.0
-        scale = gamma / np.sqrt(norm("running_var") + folded.norm.eps)
-        bias = -norm("running_mean")
-        if folded.bias:
-            bias = bias + np.asarray(weights[tensor_path(path, "bias")], np.float64)
-        bias = bias * scale
-        bias = bias + norm("bias") if folded.norm.affine else bias
-        scaled = _scaled(op, weight, scale)
-        return {"weight": scaled.astype(weight.dtype), "bias": bias.astype(weight.dtype)}
+        scale = _scale(node.folded, weights)
+        if tensor == "weight":
+            return _scaled(node.op, weight, scale).astype(weight.dtype)
+        own = _wide(weights, path, "bias") if node.folded.bias else 0.0
+        bias = (own - _wide(weights, node.folded.path, "running_mean")) * scale
+        beta = _wide(weights, node.folded.path, "bias") if node.folded.norm.affine else 0.0
+        return (bias + beta).astype(weight.dtype)
+
+
+def _wide(weights: Mapping[str, Array], path: str, tensor: str) -> Wide:
+    return np.asarray(weights[tensor_path(path, tensor)], np.float64)
+
+
+def _scale(folded: Folded, weights: Mapping[str, Array]) -> Wide:
+    """The factor of each channel: gamma / sqrt(var + eps)."""
+    gamma = _wide(weights, folded.path, "weight") if folded.norm.affine else 1.0
+    scale: Wide = gamma / np.sqrt(_wide(weights, folded.path, "running_var") + folded.norm.eps)
+    return scale
 
 
 def _scaled(op: Conv | ConvTranspose, weight: Array, scale: Wide) -> Wide:
@@ -62,9 +56,11 @@ def _scaled(op: Conv | ConvTranspose, weight: Array, scale: Wide) -> Wide:
 
     Output channels are axis 0 of a convolution, and axis 1 of a transposed one, group by group.
     """
-    wide: Wide = np.asarray(weight, np.float64)
+    wide: Wide = np.array(weight, np.float64, order="C")
     if isinstance(op, Conv):
-        return wide * scale.reshape(-1, 1, 1, 1)
+        wide *= scale.reshape(-1, 1, 1, 1)
+        return wide
     inputs, outputs, *window = wide.shape
-    grouped = wide.reshape(op.groups, inputs // op.groups, outputs, *window)
-    return (grouped * scale.reshape(op.groups, 1, outputs, 1, 1)).reshape(wide.shape)
+    grouped = wide.reshape(op.groups, inputs // op.groups, outputs, *window)  # a view
+    grouped *= scale.reshape(op.groups, 1, outputs, 1, 1)
+    return wide

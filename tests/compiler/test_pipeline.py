@@ -11,8 +11,10 @@ from compiler.passes.drop_dead import drop_dead
 from compiler.passes.rebuild import rebuilt
 from compiler.pipeline import PASSES, run
 from segdsl.analysis.shapes import shapes
+from segdsl.diagnostics import SegError
 from segdsl.ir import Graph, GraphError, Value
 from segdsl.program import load
+from segdsl.report import summary
 from tests.support.grown import Grown, programs
 from tests.support.programs import graph, net
 
@@ -81,3 +83,18 @@ def test_it_needs_no_heavy_library() -> None:
 def test_the_order_is_the_documentation() -> None:
     names = [getattr(rewrite, "__name__", "") for rewrite in PASSES]
     assert names == ["drop_inference_noise", "drop_dead", "fold_bn"]
+
+
+def test_the_torch_target_refuses_folded_norms_in_words() -> None:
+    pytest.importorskip("torch")
+    with pytest.raises(SegError) as refused:
+        compiler.to_torch(compiler.optimize(graph(SMALL)))
+    (diagnostic,) = refused.value.diagnostics
+    assert diagnostic.code == "E6001"
+    assert "`c`" in diagnostic.message or "conv" in diagnostic.message
+
+
+def test_an_optimized_graph_can_be_summed_up() -> None:
+    before = load("unet_resnet34")
+    after = compiler.optimize(before)
+    assert summary(after).parameters == summary(before).parameters

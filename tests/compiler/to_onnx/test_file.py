@@ -207,6 +207,16 @@ def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert codes(refused) == ["E0106"]
 
 
+def test_the_weights_are_never_overwritten(tmp_path: Path) -> None:
+    made, file = graph(SMALL), tmp_path / "w.safetensors"
+    initialise(params(made), 3).to_safetensors(file)
+    before = file.read_bytes()
+    with pytest.raises(SegError) as refused:
+        to_onnx(made, file, file)
+    assert codes(refused) == ["E0106"]
+    assert file.read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["net.onnx", "net.data"])
 def test_large_arrays_lie_beside_the_file(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -17,18 +17,15 @@ import torch.nn.functional as F  # noqa: E402, N812
 
 from compiler.passes.fold_bn import fold_bn  # noqa: E402
 from compiler.weights import initialise  # noqa: E402
-from compiler.weights.folding import node_arrays  # noqa: E402
+from compiler.weights.folding import node_array  # noqa: E402
 from segdsl.analysis.params import params  # noqa: E402
-from segdsl.analysis.shapes import shapes  # noqa: E402
 from segdsl.ir import Graph, Node  # noqa: E402
-from segdsl.types import Feature  # noqa: E402
 from tests.support.programs import graph, net  # noqa: E402
 
 
-def folded_node(folded: Graph) -> tuple[Node, tuple[Feature, ...]]:
+def folded_node(folded: Graph) -> Node:
     (node,) = (node for node in folded.nodes() if node.folded is not None)
-    table = shapes(folded)
-    return node, tuple(table[value] for value in folded.operands(node.name))
+    return node
 
 
 @settings(max_examples=30)
@@ -51,9 +48,8 @@ def test_one_operator_does_both(
     )
     before = graph(net(body, given=f"input image: f32[N, {channels}, H, W] where H >= 3, W >= 2"))
     weights = initialise(params(before), seed, style="fixture")
-    node, inputs = folded_node(fold_bn(before))
-    arrays = node_arrays(node, inputs, weights)
-    assert list(arrays) == ["weight", "bias"]
+    node = folded_node(fold_bn(before))
+    arrays = {name: node_array(node, name, weights) for name in ("weight", "bias")}
     assert {a.dtype for a in arrays.values()} == {np.dtype(np.float32)}
 
     def tensor(path: str) -> Any:
@@ -74,12 +70,12 @@ def test_it_is_rounded_once() -> None:
     """The scale in f32, and the product in f32 after it, would differ in the last bit."""
     before = graph(net("output y = image -> conv(64, 3, pad=1) @c -> bn @n"))
     weights = initialise(params(before), 5, style="fixture")
-    node, inputs = folded_node(fold_bn(before))
+    node = folded_node(fold_bn(before))
     wide = {name: np.asarray(array, np.float64) for name, array in weights.items()}
     scale = wide["n.weight"] / np.sqrt(wide["n.running_var"] + 1e-5)
     exact = (wide["c.weight"] * scale[:, None, None, None]).astype(np.float32)
     twice = weights["c.weight"] * scale.astype(np.float32)[:, None, None, None]
-    found = node_arrays(node, inputs, weights)["weight"]
+    found = node_array(node, "weight", weights)
     assert np.array_equal(found, exact)
     assert np.mean(twice != exact) > 0.05
 
@@ -88,7 +84,7 @@ def test_plain_nodes_get_the_table() -> None:
     before = graph(net("output y = image -> conv(4, 3, pad=1) @c"))
     weights = initialise(params(before), 1)
     (node,) = (node for node in before.nodes() if node.path)
-    arrays = node_arrays(node, (shapes(before)[before.operands(node.name)[0]],), weights)
-    assert all(np.shares_memory(arrays[name], weights[f"c.{name}"]) for name in ("weight", "bias"))
+    for name in ("weight", "bias"):
+        assert np.shares_memory(node_array(node, name, weights), weights[f"c.{name}"])
     with pytest.raises(KeyError):
-        node_arrays(node, (Feature((1, 3, 4, 4)),), {})
+        node_array(node, "weight", {})
