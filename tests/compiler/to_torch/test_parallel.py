@@ -17,8 +17,8 @@ from compiler import to_torch  # noqa: E402
 
 @pytest.mark.skipif(not distributed.is_available(), reason="torch was built without distributed")
 def test_every_parameter_is_reduced(tmp_path: Path) -> None:
-    store = distributed.FileStore(str(tmp_path / "store"), 1)
-    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    meeting = f"file://{tmp_path / 'store'}"
+    distributed.init_process_group("gloo", init_method=meeting, rank=0, world_size=1)
     try:
         graph = segdsl.load("unet", width=8, depth=2)
         net = DistributedDataParallel(to_torch(graph).train())
