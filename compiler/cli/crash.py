@@ -15,7 +15,18 @@ from importlib import metadata
 from compiler.cli.console import say
 from segdsl.version import __version__
 
-_LIBRARIES = ("lark", "networkx", "numpy", "rich", "torch", "safetensors", "pillow")
+_LIBRARIES = (
+    "lark",
+    "networkx",
+    "numpy",
+    "rich",
+    "torch",
+    "safetensors",
+    "pillow",
+    "onnx",
+    "onnx-ir",
+    "onnxruntime",
+)
 _DIGESTED = 1 << 20
 
 

@@ -170,6 +170,7 @@ class _Writer:
             raise SegError(*self.found)
         outputs = self.outputs(inputs)
         self.values.prune(outputs)
+        self.values.keep_pads_apart()
         borders = {value: name for name, value in zip(self.graph.inputs, inputs, strict=True)}
         self.values.finish(borders | outputs)
         graph = ir.Graph(
@@ -226,9 +227,17 @@ class _Writer:
                 self.opset, self.why = opset, f"`{node.name}`: {reason}"
         elif self.pinned < opset:
             message = f"target `onnx` at opset {self.pinned} cannot express {reason}"
-            helps = text_helps(f"opset {opset} can: `--opset {opset}`", "fix the size: `--size`")
-            found = Diagnostic("E6001", message, node.span, caption=node.op.name, helps=helps)
+            helps = [f"opset {opset} can: `--opset {opset}`"]
+            if not all(map(self.is_fixed, self.graph.inputs)):
+                helps.append("fix the size: `--size`")
+            found = Diagnostic(
+                "E6001", message, node.span, caption=node.op.name, helps=text_helps(*helps)
+            )
             self.found.append(found)
+
+    def is_fixed(self, name: str) -> bool:
+        """Whether height and width of an input are numbers."""
+        return all(isinstance(size, int) for size in self.table[Value(name)].shape[2:])
 
     def outputs(self, inputs: Sequence[ir.Value]) -> dict[ir.Value, str]:
         """The values of the outputs, in declared order.

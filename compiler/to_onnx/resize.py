@@ -7,7 +7,9 @@ elements and there is no `axes` attribute, which int8 models do not survive. The
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 import onnx_ir as ir
@@ -16,12 +18,13 @@ from numpy.typing import NDArray
 from compiler.to_onnx.lower import emit
 from compiler.to_onnx.site import Site
 from segdsl.ops.resize import PixelShuffle, PixelUnshuffle, Resize
-from segdsl.symbolic import Size
+from segdsl.symbolic import Atom, Floor, Least, Product, Size, Symbol, symbols
 from segdsl.types import HEIGHT, WIDTH, Axis, Feature
 
 AXES: tuple[Axis, Axis] = (HEIGHT, WIDTH)
 PROBED = 4096
-"""A whole factor is written as Resize if it picks torch's pixels in maps up to this size."""
+"""Where sizes are free, nearest is written as Resize if it picks torch's pixels for all accepted
+inputs up to this size; for larger ones a pixel's neighbour may be picked."""
 
 Indices = NDArray[np.int64]
 
@@ -74,7 +77,7 @@ def _nearest(op: Resize, site: Site, x: ir.Value, like: tuple[ir.Value, ...]) ->
     if all(_agrees(op, site, axis, exact) for axis in AXES):
         return site.add("Resize", x, *_target(op, site, x, like), given=_nearest_manner(exact))
     feature = site.x
-    for axis in AXES:
+    for axis in (WIDTH, HEIGHT):  # rows are copied whole, and pixels one by one: few rows first
         to = (site.y.height, feature.width) if axis == 0 else (feature.height, site.y.width)
         index = _picked(op, site, x, like, axis, exact)
         if index is not None:
@@ -121,37 +124,59 @@ def _onnx_indices(before: int, after: int, scale: np.float32, exact: bool) -> In
 
 
 def _agrees(op: Resize, site: Site, axis: Axis, exact: bool) -> bool:
-    """Whether Resize picks torch's pixels: asked at the size, or for whole factors at many."""
+    """Whether Resize picks torch's pixels, at the size or at all accepted ones up to `PROBED`."""
     before, after = site.x.spatial(axis), site.y.spatial(axis)
-    if isinstance(before, int) and isinstance(after, int):
-        pairs = [(before, after)]
-    elif op.scale is None and before == after:
+    if op.scale is None and before == after:
         return True
-    else:
-        factor = _whole_factor(op, before, after, axis)
-        if factor is None:
-            return False
-        pairs = [(n, int(n * factor)) for n in (PROBED, PROBED + 1)]
-    return all(_same(op, axis, n, m, exact) for n, m in pairs)
+    names = sorted(symbols(before) | symbols(after))
+    if len(names) > 1:
+        return False
+    values = np.arange(1, PROBED + 1)
+    known = site.values.accepted.get(names[0]) if names else None
+    if known is not None:
+        values = values[[n in known for n in range(1, PROBED + 1)]]
+    table = dict.fromkeys(names, values if names else np.ones(1, np.int64))
+    columns = np.broadcast_arrays(*(evaluated(size, table) for size in (before, after)))
+    pairs = {(int(n), int(m)) for n, m in zip(*(c.reshape(-1) for c in columns), strict=True)}
+    scale = None if op.scale is None else _raised(op.factor(axis))
+    return all(
+        _same(n, m, float(_step(op, axis, n, m)), None if scale is None else float(scale), exact)
+        for n, m in sorted(pairs)
+        if n > 0 and m > 0
+    )
 
 
-def _same(op: Resize, axis: Axis, n: int, m: int, exact: bool) -> bool:
-    scale = np.float32(m) / np.float32(n) if op.scale is None else _raised(op.factor(axis))
-    ours = torch_indices(n, m, _step(op, axis, n, m), exact)
-    return bool(np.array_equal(ours, _onnx_indices(n, m, np.float32(scale), exact)))
+def evaluated(size: Size, values: Mapping[str, Indices]) -> Indices:
+    """A size at many values of its symbols at once."""
+    if isinstance(size, int):
+        return np.array(size, np.int64)
+    total: Indices = np.array(size.constant, np.int64)
+    for atom, coefficient in size.terms:
+        total = total + coefficient * _evaluated_atom(atom, values)
+    return total
 
 
-def _whole_factor(op: Resize, before: Size, after: Size, axis: Axis) -> Fraction | None:
-    """The factor where it is k or 1/k for every size; None otherwise."""
-    if op.scale is not None:
-        factor = op.factor(axis)
-        return factor if 1 in (factor.numerator, factor.denominator) else None
-    for k in range(2, 65):
-        if after == before * k:
-            return Fraction(k)
-        if before == after * k:
-            return Fraction(1, k)
-    return None
+def _evaluated_atom(atom: Atom, values: Mapping[str, Indices]) -> Indices:
+    match atom:
+        case Symbol(name):
+            return values[name]
+        case Floor(inner, divisor):
+            return evaluated(inner, values) // divisor
+        case Least(left, right):
+            return np.minimum(evaluated(left, values), evaluated(right, values))
+        case Product(factors):
+            found: Indices = np.prod(
+                np.broadcast_arrays(*(evaluated(factor, values) for factor in factors)), axis=0
+            )
+            return found
+
+
+@lru_cache(maxsize=1 << 17)
+def _same(before: int, after: int, step: float, scale: float | None, exact: bool) -> bool:
+    """Whether both read the same pixels; `scale` is the factor, None where sizes are given."""
+    stated = np.float32(after) / np.float32(before) if scale is None else np.float32(scale)
+    ours = torch_indices(before, after, np.float32(step), exact)
+    return bool(np.array_equal(ours, _onnx_indices(before, after, np.float32(stated), exact)))
 
 
 def _picked(

@@ -154,6 +154,20 @@ class Values:
                 needed.update(value for value in node.inputs if value is not None)
         self.nodes = kept[::-1]
 
+    def keep_pads_apart(self) -> None:
+        """Give a Pad before a pool an explicit list of axes, which changes nothing by itself.
+
+        ONNX Runtime (1.31) works a Pad without axes into the pool that reads it: zeros become
+        minus infinity before a max pool, and pads from the kernel's size on do not load.
+        """
+        padded = {node.outputs[0]: node for node in self.nodes if node.op_type == "Pad"}
+        pools = [node for node in self.nodes if node.op_type in ("MaxPool", "AveragePool")]
+        for value in (value for pool in pools for value in pool.inputs):
+            pad = padded.get(value) if value is not None else None
+            if pad is not None and len(pad.inputs) < 4:
+                pad.resize_inputs(4)
+                pad.replace_input_with(3, self.constant(np.arange(4, dtype=np.int64)))
+
     def used(self) -> list[ir.Value]:
         """The initialisers that some node reads, in order."""
         read = {value for node in self.nodes for value in node.inputs}

@@ -6,9 +6,12 @@ from compiler.passes.fold_bn import fold_bn
 from segdsl.analysis.params import params
 from segdsl.ir import Folded, Graph
 from segdsl.ops.conv import Conv
+from segdsl.ops.elementwise import Add
 from segdsl.ops.norm import BatchNorm
 from segdsl.printer import print_graph
 from segdsl.program import load, parse
+from segdsl.types import Pair
+from tests.support.graphs import Builder
 from tests.support.programs import graph, net
 
 
@@ -79,3 +82,19 @@ def test_stock_networks_have_no_norm_left(name: str) -> None:
     assert params(after).keys() == params(before).keys()
     assert all(value.node in after for value in after.stages.values())
     assert after.stages.keys() == before.stages.keys()
+
+
+def test_a_convolution_with_a_second_reader_stays() -> None:
+    builder = Builder()
+    conv = builder.add(Conv(4, Pair(1, 1)), builder.input(), at="c")
+    norm = builder.add(BatchNorm(), conv, at="n")
+    builder.output(builder.add(Add(), norm, conv))
+    assert fold_bn(builder.graph) is builder.graph
+
+
+def test_a_convolution_that_is_an_output_stays() -> None:
+    builder = Builder()
+    conv = builder.add(Conv(4, Pair(1, 1)), builder.input(), at="c")
+    builder.output(conv, "raw")
+    builder.output(builder.add(BatchNorm(), conv, at="n"), "normed")
+    assert fold_bn(builder.graph) is builder.graph

@@ -36,6 +36,7 @@ SMALL = net(
     "x = image -> conv(4, 3, pad=1) @stem.conv -> bn @stem.bn -> relu\n"
     "output mask = resize(x, like=image, mode=bilinear)"
 )
+CEIL_INPUT = "input image: f32[N, 3, H, W] where H >= 5, W >= 5"
 CEIL = net(
     "output y = image -> max_pool(3, stride=2, ceil=true)",
     given="input image: f32[N, 3, H, W] where H >= 2, W >= 2",
@@ -165,6 +166,20 @@ def test_ceil_at_free_sizes_takes_the_opset_that_defines_it() -> None:
     assert diagnostic.span is not None
     assert diagnostic.span.text.startswith("max_pool")
     assert "opset 22" in diagnostic.helps[0].text
+
+
+def test_pads_that_runtimes_refuse_are_not_written() -> None:
+    """At a known size too, if the end of the map would be padded by the kernel or more."""
+    made = graph(
+        net("output y = image -> max_pool(2, stride=4, dilation=4, ceil=true)", given=CEIL_INPUT)
+    )
+    assert checked(to_onnx(made, size=(6, 6))).opset_import[0].version == 22
+    with pytest.raises(SegError) as refused:
+        to_onnx(made, size=(6, 6), opset=18)
+    assert codes(refused) == ["E6001"]
+    assert [help.text for help in refused.value.diagnostics[0].helps] == [
+        "opset 22 can: `--opset 22`"
+    ]
 
 
 @pytest.mark.parametrize("opset", [1, LOWEST - 1, HIGHEST + 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from tests.compiler.to_onnx.runs import (  # noqa: E402
     random_inputs,
     run_onnx,
     run_torch,
+    session,
 )
 from tests.support.grown import Grown, programs  # noqa: E402
 
@@ -81,3 +83,26 @@ def test_random_programs(grown: Grown, data: st.DataObject) -> None:
         options["size"] = (sizes["H"], sizes["W"])
     found = differences(graph, random_inputs(graph, 1, **sizes), fixture(graph), **options)
     assert max(found.values()) <= WHOLE_NET, grown.text
+
+
+@pytest.mark.slow
+def test_torchvision_through_the_exporter_of_torch(tmp_path: Path) -> None:
+    """The published DeepLabV3, exported by torch, and ours with the same arrays."""
+    need("onnxscript")
+    segmentation = need("torchvision.models.segmentation")
+    graph = load("deeplabv3", depth=50)
+    weights = fixture(graph)
+    peer = segmentation.deeplabv3_resnet50(
+        weights=None, weights_backbone=None, aux_loss=True
+    ).eval()
+    arrays = {name: torch.from_numpy(array.copy()) for name, array in weights.items()}
+    peer.load_state_dict(arrays, strict=True)
+    inputs = random_inputs(graph, 0, N=1, H=65, W=81)
+    image = torch.from_numpy(inputs["image"])
+    file = tmp_path / "peer.onnx"
+    torch.onnx.export(peer, (image,), file, dynamo=True, verbose=False)
+    theirs = session(str(file))
+    found = theirs.run(None, {theirs.get_inputs()[0].name: inputs["image"]})
+    ours = run_onnx(to_onnx(graph, None, weights), inputs)
+    for mine, other in zip(ours.values(), found, strict=True):
+        assert error(mine, other) <= WHOLE_NET

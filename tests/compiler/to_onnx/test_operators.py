@@ -16,6 +16,7 @@ from segdsl.infer import infer  # noqa: E402
 from segdsl.ir import Graph, Value  # noqa: E402
 from segdsl.ops.base import RuleError  # noqa: E402
 from segdsl.ops.pool import MaxPool  # noqa: E402
+from segdsl.ops.resize import Resize  # noqa: E402
 from segdsl.ops.window import out_size  # noqa: E402
 from segdsl.symbolic import Size, symbol  # noqa: E402
 from segdsl.types import HEIGHT, WIDTH, Axis, Feature  # noqa: E402
@@ -86,6 +87,10 @@ def compare(case: Case, seed: int, *, free: bool) -> None:
     if isinstance(case.op, MaxPool):
         # torch gives -inf where a window lies on padding alone, ONNX Runtime the lowest f32.
         assume(sees_pixels(case.op, case.inputs[0]))
+    if isinstance(case.op, Resize) and case.op.antialias:
+        # torch 2.13 repeats the first row there: see test_traps.py.
+        out = case.op.infer(*case.inputs)
+        assume(out.width != 1)
     found = differences(graph, operands(case, seed), fixture(graph, seed))
     limit = RESIZING if case.op.name == "resize" else ONE_OPERATOR
     assert max(found.values()) <= limit, found
