@@ -98,7 +98,7 @@ def main() -> None:
     chains = {3 * u + 2: median(seconds(lambda g=g: reach(g), 2)) for u, g in sizes.items()}
     ends = sorted(chains.items())
     exponent = math.log(ends[-1][1] / ends[0][1]) / math.log(ends[-1][0] / ends[0][0])
-    gradients = gradient_seconds(deep, 1025)
+    gradients = gradient_seconds(deep, 513)
     ours = median(seconds(lambda: reach(deep), runs))
     results = {
         "question": "receptive fields: CPU seconds",
@@ -109,7 +109,7 @@ def main() -> None:
         "concrete_2049_resnet152_fcn_again_seconds": spread(concrete),
         "chain_seconds": {str(n): significant(t) for n, t in ends},
         "chain_exponent": significant(exponent, 3),
-        "gradient_seconds_one_pixel_1025": significant(gradients),
+        "gradient_seconds_one_pixel_513": significant(gradients),
         "all_stages_seconds": significant(ours),
         "gradient_over_ours": significant(gradients / ours),
     }
