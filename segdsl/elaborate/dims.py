@@ -126,9 +126,9 @@ def _solve(state: State, frame: Frame, dim: syntax.Expr, found: Size, what: str)
         )
     rest = (found - zero) % slope
     if rest != 0:
-        _remember(
-            state, frame, "equal", rest, 0, 1, "E3010", f"{what} has no whole `{name}`", dim.span
-        )
+        message = f"{what} has no whole `{name}`"
+        claim = Claim("equal", rest, 0, 1, "E3010", message, dim.span, frame.scope)
+        state.claims.append(claim)
     frame.dims[name] = Dim((found - zero) // slope, span, what)
     return True
 
@@ -197,35 +197,18 @@ def _claim_size(
         if isinstance(found, int) and isinstance(declared.numerator, int):
             _known_ratio(frame, declared, found, message, dim.span)
             return
-        _remember(
-            state,
-            frame,
-            "about",
-            found,
-            declared.numerator,
-            declared.divisor,
-            code,
-            message,
-            dim.span,
-        )
+        over, by = declared.numerator, declared.divisor
+        claim = Claim("about", found, over, by, code, message, dim.span, frame.scope)
+        state.claims.append(claim)
         return
     if isinstance(found, int) and isinstance(declared, int):
         if found != declared:
             refuse(frame, code, message, dim.span, labels=_bound_labels(frame, dim))
         return
     if found - declared != 0:
-        _remember(
-            state,
-            frame,
-            "equal",
-            found,
-            declared,
-            1,
-            code,
-            message,
-            dim.span,
-            _bound_labels(frame, dim),
-        )
+        labels = _bound_labels(frame, dim)
+        claim = Claim("equal", found, declared, 1, code, message, dim.span, frame.scope, labels)
+        state.claims.append(claim)
 
 
 def _known_ratio(frame: Frame, declared: Ratio, found: int, message: str, span: Span) -> None:
@@ -242,25 +225,6 @@ def _bound_labels(frame: Frame, dim: syntax.Expr) -> tuple[Label, ...]:
         for n in names_in(dim)
         if n.name in frame.dims and frame.dims[n.name].span != n.span
     )[:1]
-
-
-def _remember(
-    state: State,
-    frame: Frame,
-    relation: str,
-    found: Size,
-    declared: Size,
-    divisor: int,
-    code: str,
-    message: str,
-    span: Span,
-    labels: tuple[Label, ...] = (),
-) -> None:
-    assert relation in ("equal", "about")
-    kind = "equal" if relation == "equal" else "about"
-    state.claims.append(
-        Claim(kind, found, declared, divisor, code, message, span, frame.scope, labels)  # type: ignore[arg-type]
-    )
 
 
 __all__ = ["DTYPES", "bind_bare", "claim_shape", "size_of", "symbols"]
