@@ -9,7 +9,7 @@ from segdsl.acceptance import refused_size
 from segdsl.analysis.cost import macs, training_only
 from segdsl.analysis.params import node_params, params
 from segdsl.analysis.shapes import Shapes, shapes
-from segdsl.analysis.sizes import SizeSet, Undecidable, in_words, sizes
+from segdsl.analysis.sizes import SizeSet, in_words, sizes
 from segdsl.diagnostics import Diagnostic, SegError
 from segdsl.ir import Const, Graph, Instance, Node, Value
 from segdsl.ops.ports import Input, Output
@@ -353,6 +353,3 @@ def _footer(s: Summary) -> Iterable[str]:
     spatial = [text for name, text in s.accepts.items() if name != "N"]
     if spatial:
         yield f"accepts     {'; '.join(spatial)}"
-
-
-__all__ = ["Row", "Summary", "Undecidable", "input_sizes", "summary"]

@@ -53,6 +53,3 @@ def macs(graph: Graph, sizes: Mapping[str, int]) -> Costs:
         for node in graph.nodes()
         if node.name not in skipped
     }
-
-
-__all__ = ["Costs", "macs", "training_only"]

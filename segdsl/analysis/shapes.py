@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from segdsl.infer import infer
 from segdsl.ir import Graph, Value
-from segdsl.symbolic import evaluate, substitute, symbols
+from segdsl.symbolic import substitute, symbols
 from segdsl.types import Feature
 
 Shapes = dict[Value, Feature]
@@ -49,6 +49,3 @@ def size_symbols(graph: Graph) -> dict[str, tuple[str, int]]:
             for symbol in sorted(symbols(size)):
                 found.setdefault(symbol, (name, axis))
     return found
-
-
-__all__ = ["Shapes", "evaluate", "shapes", "size_symbols"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
-from segdsl import syntax
 from segdsl.elaborate.frame import Frame
 from segdsl.elaborate.state import State, refuse
 from segdsl.elaborate.values import Anything, Map, Quantity, Ratio, describe
@@ -231,15 +230,3 @@ def as_size(value: Anything) -> Size | Ratio | None:
     ):
         return value
     return None
-
-
-__all__ = [
-    "add_node",
-    "as_size",
-    "combine",
-    "compare_values",
-    "in_range",
-    "negate",
-    "node_label",
-    "syntax",
-]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import ceil, floor
 
-from segdsl.elaborate.arithmetic import add_node, combine, in_range
+from segdsl.elaborate.arithmetic import add_node, in_range
 from segdsl.elaborate.frame import Frame
 from segdsl.elaborate.state import Invocation, State, refuse
 from segdsl.elaborate.values import (
@@ -202,5 +202,3 @@ FUNCTIONS: dict[str, Callable[..., Anything]] = {
     "ceil": lambda x: _rounded(x, up=True),
     "floor": lambda x: _rounded(x, up=False),
 }
-
-__all__ = ["FUNCTIONS", "call_builtin", "combine"]

@@ -9,7 +9,7 @@ from segdsl.elaborate.frame import Dim, Frame
 from segdsl.elaborate.state import Claim, State, refuse
 from segdsl.elaborate.values import Map, Ratio, describe
 from segdsl.source import Span
-from segdsl.symbolic import Formula, Size, substitute, symbol, symbols
+from segdsl.symbolic import Formula, Size, substitute, symbol
 
 AXES = ("batch size", "number of channels", "height", "width")
 DTYPES = frozenset({"f16", "bf16", "f32", "f64", "u8", "i64", "bool"})
@@ -225,6 +225,3 @@ def _bound_labels(frame: Frame, dim: syntax.Expr) -> tuple[Label, ...]:
         for n in names_in(dim)
         if n.name in frame.dims and frame.dims[n.name].span != n.span
     )[:1]
-
-
-__all__ = ["DTYPES", "bind_bare", "claim_shape", "size_of", "symbols"]

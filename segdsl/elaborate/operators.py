@@ -19,7 +19,7 @@ from segdsl.elaborate.initialisers import ambiguous_choice, initialiser_problem,
 from segdsl.elaborate.paths import default_path
 from segdsl.elaborate.signature import arrange, operator_signature
 from segdsl.elaborate.state import Invocation, State, refuse
-from segdsl.elaborate.values import Anything, Map, Quantity, Record, Unknown, describe
+from segdsl.elaborate.values import Anything, Map, Quantity, Record, describe
 from segdsl.infer import at_user, explain
 from segdsl.ops.base import Op, RuleError, signature
 from segdsl.ops.combine import Crop
@@ -212,6 +212,3 @@ def initialiser(state: State, frame: Frame, expr: syntax.Expr) -> Initialiser | 
         message = f"`{takes}` must be a number, not {describe(value)}"
         refuse(frame, "E2003", message, args[0].value.span)
     return Initialiser(name.name, float(value))
-
-
-__all__ = ["Unknown", "argument", "call_operator", "initialiser"]

@@ -10,7 +10,7 @@ from segdsl import syntax
 from segdsl.diagnostics import Diagnostic, Help, Label, SegError, text_helps
 from segdsl.elaborate.builder import Builder
 from segdsl.elaborate.frame import Failed, Frame
-from segdsl.elaborate.values import Anything, BlockRef, Map
+from segdsl.elaborate.values import Anything
 from segdsl.imports import Module
 from segdsl.infer import at_user
 from segdsl.ir import Scope
@@ -159,6 +159,3 @@ def refuse(
     ready = tuple(h if isinstance(h, Help) else text_helps(h)[0] for h in helps if h)
     diagnostic = Diagnostic(code, message, span, labels=labels, notes=notes, helps=ready)
     raise SegError(at_user(diagnostic, frame.scope))
-
-
-__all__ = ["BlockRef", "Claim", "Invocation", "Map", "Override", "Pending", "State", "refuse"]
