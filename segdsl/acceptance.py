@@ -23,6 +23,7 @@ from segdsl.elaborate.net import Elaboration
 from segdsl.elaborate.state import Claim
 from segdsl.infer import at_user
 from segdsl.ir import Graph, Node
+from segdsl.limits import Limits
 from segdsl.ops.ports import Input
 from segdsl.source import Span
 from segdsl.symbolic import ceil_div, evaluate, floor_div, symbols
@@ -366,7 +367,10 @@ def _claim_values(claim: Claim, values: Mapping[str, int]) -> str:
 
 
 def refused_size(name: str, size: int, known: SizeSet) -> Diagnostic:
-    """E3014: a `--size` that the net does not accept, with the nearest ones."""
+    """A size that the net does not accept, with the nearest ones (E3014), or too large (E2019)."""
+    if size > Limits().image_side:
+        message = f"{name} = {size:,} is too large; the limit is {Limits().image_side:,}"
+        return Diagnostic("E2019", message, None)
     near = " or ".join(_choice(n, size) for n in known.nearest(size))
     notes = (f"this net accepts {known}",)
     helps = text_helps(f"nearest: {near}") if near else ()

@@ -54,6 +54,7 @@ class Reader:
     _read: dict[str, Module] = field(default_factory=dict[str, Module])
     _open: list[str] = field(default_factory=list[str])
     _bytes: int = 0
+    _tokens: int = 0
 
     def main(self, source: Source, folder: Path | None, key: str) -> Module:
         """Parse and link the main file.
@@ -64,6 +65,7 @@ class Reader:
 
     def _link(self, source: Source, folder: Path | None, key: str) -> Module:
         tree, found = parse(source, self.limits)
+        self._tokens += tree.tokens
         self.diagnostics.extend(found)
         module = Module(tree, lost=_bound_in_text(source.text) if found else frozenset())
         self._read[key] = module
@@ -215,7 +217,13 @@ class Reader:
             )
             self.diagnostics.append(Diagnostic("E0020", message, span))
             return None
-        return self._link(Source(name or key, text), folder, key)
+        module = self._link(Source(name or key, text), folder, key)
+        if self._tokens > self.limits.tokens:
+            message = f"the files of this program exceed {self.limits.tokens:,} tokens together"
+            helps = text_helps("raise the limit with `--max-tokens`")
+            self.diagnostics.append(Diagnostic("E0022", message, span, helps=helps))
+            return None
+        return module
 
     def _fail(
         self, code: str, message: str, span: Span, parts: list[str], known: list[str]

@@ -12,6 +12,7 @@ from segdsl.analysis.shapes import Shapes, shapes
 from segdsl.analysis.sizes import SizeSet, in_words, sizes
 from segdsl.diagnostics import Diagnostic, SegError
 from segdsl.ir import Const, Graph, Instance, Node, Value
+from segdsl.limits import Limits
 from segdsl.ops.ports import Input, Output
 from segdsl.symbolic import Formula, Size, Symbol
 from segdsl.types import Feature
@@ -150,7 +151,9 @@ def input_sizes(
                 found.append(Diagnostic("E3014", message, None))
             elif known is not None:
                 values[known] = wanted
-    found += [refused_size(n, v, accepted[n]) for n, v in values.items() if v not in accepted[n]]
+    cap = Limits().image_side
+    wrong = {n: v for n, v in values.items() if v > cap or v not in accepted[n]}
+    found += [refused_size(n, v, accepted[n]) for n, v in wrong.items()]
     if found:
         raise SegError(*found)
     return values

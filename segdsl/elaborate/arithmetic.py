@@ -8,11 +8,12 @@ from math import isfinite
 from segdsl.elaborate.frame import Frame
 from segdsl.elaborate.state import State, refuse
 from segdsl.elaborate.values import Anything, Map, Quantity, Ratio, describe
+from segdsl.limits import Limits
 from segdsl.ops.base import OPS
 from segdsl.source import Span
 from segdsl.symbolic import Formula, Size, floor_div, symbols
 
-WORD = 2**63
+WORD = 2 ** Limits().integer_bits
 MAP_OPS = {"+": "add", "-": "sub", "*": "mul", "/": "div"}
 
 

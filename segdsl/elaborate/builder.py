@@ -23,7 +23,9 @@ from segdsl.infer import at_user, explain, infer, requirements
 from segdsl.ir import Graph, Instance, Node, Scope, Turn, Value
 from segdsl.limits import Limits
 from segdsl.ops.base import Op, RuleError
+from segdsl.ops.ports import Input, Output
 from segdsl.source import Span
+from segdsl.symbolic import symbols
 from segdsl.types import Axis, Feature, Param, Requirement
 
 
@@ -68,6 +70,8 @@ class Builder:
     tensors: dict[str, Span] = field(default_factory=dict[str, Span])
     levels: dict[str, Span] = field(default_factory=dict[str, Span])
     learned: int = 0
+    ports: int = 0
+    symbols: frozenset[str] = frozenset()
     places: Memory = field(default_factory=dict[tuple[str, Axis], Place])
 
     def apply(
@@ -91,6 +95,7 @@ class Builder:
             SegError: the operator refuses its operands, the path is taken, or a limit is reached.
         """
         inputs = tuple(operand.feature for operand in operands)
+        self._check_borders(op, len(operands), span, frame)
         try:
             results = infer(op, inputs)
             needs = requirements(op, inputs)
@@ -125,6 +130,26 @@ class Builder:
             notes = (f"the loops around this make {product} = {prod(counts):,} turns",)
             diagnostic = Diagnostic("E4003", message, span, notes=notes * bool(counts), helps=helps)
             raise SegError(at_user(diagnostic, frame.scope))
+
+    def _check_borders(self, op: Op, operands: int, span: Span, frame: Frame) -> None:
+        """Refuse too many operands, inputs and outputs, or size symbols."""
+        if operands > self.limits.operands:
+            message = (
+                f"`{op.name}` has {operands:,} operands; the limit is {self.limits.operands:,}"
+            )
+            raise SegError(at_user(Diagnostic("E4007", message, span), frame.scope))
+        if not isinstance(op, Input | Output):
+            return
+        self.ports += 1
+        if self.ports > self.limits.ports:
+            message = f"this net has more than {self.limits.ports} inputs and outputs"
+            raise SegError(at_user(Diagnostic("E4007", message, span), frame.scope))
+        if isinstance(op, Input):
+            self.symbols |= frozenset().union(*map(symbols, op.shape))
+        if len(self.symbols) > self.limits.symbolic_sizes:
+            message = f"this net has more than {self.limits.symbolic_sizes} symbolic sizes"
+            helps = text_helps("give equal sizes one name, or write known sizes as numbers")
+            raise SegError(at_user(Diagnostic("E2018", message, span, helps=helps), frame.scope))
 
     def _node_name(self, path: str | None, label: str, frame: Frame) -> str:
         base = path or label

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from segdsl import syntax
-from segdsl.diagnostics import Diagnostic, SegError
+from segdsl.diagnostics import SegError
 from segdsl.elaborate.arithmetic import node_label
 from segdsl.elaborate.bindings import bind, remember_stage
 from segdsl.elaborate.conditions import size_conditions
@@ -407,9 +407,3 @@ def _run_init(state: State, frame: Frame, statement: syntax.Init) -> None:
         refuse(frame, "E2003", message, statement.value.span)
     glob = str(statement.glob.value)
     state.overrides.append(Override(glob, frame.prefix, init, statement.glob.span, frame.scope))
-
-
-def report_missing_output(state: State, frame: Frame, span: Span, name: str) -> None:
-    """A net without outputs computes nothing."""
-    diagnostic = Diagnostic("E4001", f"net `{name}` has no `output`", span)
-    state.report(SegError(at_user(diagnostic, frame.scope)))

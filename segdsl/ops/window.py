@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from segdsl.limits import Limits
 from segdsl.ops.base import RuleError
 from segdsl.symbolic import Size, ceil_div, floor_div, least
 from segdsl.types import Axis, Padding, Pair, Requirement, Sides, Window
@@ -11,10 +12,11 @@ from segdsl.types import Axis, Padding, Pair, Requirement, Sides, Window
 UNIT = Pair(1, 1)
 NO_PAD = Sides(0, 0, 0, 0)
 
-MAX_KERNEL = 1025
-MAX_STEP = 65536
-MAX_EXTENT = 2**20
-MAX_CHANNELS = 2**20
+CAPS = Limits()
+MAX_KERNEL = CAPS.kernel
+MAX_STEP = CAPS.window_attribute
+MAX_EXTENT = CAPS.kernel_extent
+MAX_CHANNELS = CAPS.channels
 
 
 @lru_cache(maxsize=65536)

@@ -94,3 +94,11 @@ net A() {
 """
     rows = summary(parse(text)).rows
     assert [(r.name, r.times) for r in rows if r.op == "ConvBNReLU"] == [("body.0 … 4", 5)]
+
+
+def test_a_side_beyond_the_limit_is_refused() -> None:
+    graph = parse("seg 1\nnet A() {\n  input x: f32[N, 1, H, W]\n  output y = x\n}\n")
+    assert summary(graph, size=(2**24, 1)).outputs == {"y": ("1", "1", str(2**24), "1")}
+    with pytest.raises(SegError) as caught:
+        summary(graph, size=(2**24 + 1, 1))
+    assert [d.code for d in caught.value.diagnostics] == ["E2019"]

@@ -125,3 +125,28 @@ def test_a_chain_of_blocks() -> None:
 def test_wide_programs_are_no_deep_ones() -> None:
     lines = "\n".join(f"x{i + 1} = x{i} -> relu" for i in range(3_000))
     assert len(graph(net(f"x0 = image\n{lines}\noutput y = x3000"))) == 3_002
+
+
+def test_operands_at_the_limit_and_one_beyond() -> None:
+    body = "output y = concat([for i in range({}): image])"
+    assert codes(net(body.format(5)), Limits(operands=5)) == []
+    assert codes(net(body.format(6)), Limits(operands=5)) == ["E4007"]
+
+
+def test_ports_at_the_limit_and_one_beyond() -> None:
+    body = "output a = image\noutput b = image"
+    assert codes(net(body), Limits(ports=3)) == []
+    assert codes(net(body), Limits(ports=2)) == ["E4007"]
+
+
+def test_symbolic_sizes_at_the_limit_and_one_beyond() -> None:
+    given = "input image: f32[N, 3, H, W]\ninput other: f32[N, 3, A, B]"
+    text = net("output y = image\noutput z = other", given=given)
+    assert codes(text, Limits(symbolic_sizes=5)) == []
+    assert "E2018" in codes(text, Limits(symbolic_sizes=4))
+
+
+def test_tokens_of_all_files_together() -> None:
+    text = net("output y = image -> ConvBNReLU(4) @c", "from std.blocks import ConvBNReLU")
+    assert codes(text) == []
+    assert "E0022" in codes(text, Limits(tokens=150))
