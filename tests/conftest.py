@@ -21,7 +21,9 @@ settings.register_profile(
     max_examples=60,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("segdsl")
+# A recorded campaign (benchmarks/campaign.py) draws other programs in every chunk: its seed counts.
+settings.register_profile("campaign", settings.get_profile("segdsl"), derandomize=False, database=None)
+settings.load_profile("campaign" if os.environ.get("SEGDSL_CAMPAIGN") else "segdsl")
 
 Golden = Callable[[str, str], None]
 """`golden(path, text)`: the text must be that of `tests/golden/<path>`."""
