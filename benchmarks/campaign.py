@@ -60,7 +60,11 @@ class Record:
 
 def fresh(name: str) -> Record:
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.strip()
     libraries = ("torch", "numpy", "hypothesis", "onnxruntime")
     return Record(name, commit, {lib: version(lib) for lib in libraries}, platform.machine())
@@ -72,9 +76,13 @@ def run_chunk(campaign: Campaign, seed: int, count: int) -> tuple[int, str | Non
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-show-statistics",
         f"--hypothesis-seed={seed}", campaign.test,
     ]  # fmt: skip
-    env = os.environ | {"SEGDSL_CAMPAIGN": "1", campaign.variable: str(count), "OMP_NUM_THREADS": "1"}
+    env = os.environ | {
+        "SEGDSL_CAMPAIGN": "1",
+        campaign.variable: str(count),
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
-    passing = re.findall(r"(\d+) passing examples", done.stdout)
+    passing = re.findall(r"(\d+) passing,", done.stdout)
     failure = None if done.returncode == 0 else done.stdout[-4000:]
     return seed, failure, sum(int(n) for n in passing) if failure is None else 0
 
@@ -104,7 +112,9 @@ def run(name: str, total: int, workers: int, first_seed: int) -> Record:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("campaign", choices=sorted(CAMPAIGNS))
     parser.add_argument("--count", type=int, required=True, help="examples that must pass")
     parser.add_argument("--workers", type=int, default=1)

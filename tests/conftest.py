@@ -22,7 +22,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 # A recorded campaign (benchmarks/campaign.py) draws other programs in every chunk: its seed counts.
-settings.register_profile("campaign", settings.get_profile("segdsl"), derandomize=False, database=None)
+settings.register_profile(
+    "campaign", settings.get_profile("segdsl"), derandomize=False, database=None
+)
 settings.load_profile("campaign" if os.environ.get("SEGDSL_CAMPAIGN") else "segdsl")
 
 Golden = Callable[[str, str], None]
