@@ -24,6 +24,7 @@ COMMANDS = {
     "compile": "write the program as source code of a target",
     "run": "segment a picture",
     "weights": "write freshly initialised weights",
+    "fmt": "bring programs into the one layout",
     "explain": "what a diagnostic code means",
 }
 """The commands: each is the module of that name, and only the chosen one is imported."""

@@ -157,8 +157,8 @@ class DeepLabV3(nn.Module):
 
     def forward(self, image: Tensor) -> DeepLabV3Outputs:
         c4, c5 = self.backbone(image)  # 35: [N, 1024, (H + 7)//8, (W + 7)//8]
-        x = self.classifier(c5)  # 38: [N, 21, (H + 7)//8, (W + 7)//8]
-        out = F.interpolate(x, size=image.shape[-2:], mode="bilinear", align_corners=False)  # 41
-        x = self.aux_classifier(c4)  # 44: [N, 21, (H + 7)//8, (W + 7)//8]
+        x = self.classifier(c5)  # 39: [N, 21, (H + 7)//8, (W + 7)//8]
+        out = F.interpolate(x, size=image.shape[-2:], mode="bilinear", align_corners=False)  # 42
+        x = self.aux_classifier(c4)  # 46: [N, 21, (H + 7)//8, (W + 7)//8]
         aux_out = F.interpolate(x, size=image.shape[-2:], mode="bilinear", align_corners=False)
         return DeepLabV3Outputs(out, aux_out)

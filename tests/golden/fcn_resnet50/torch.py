@@ -102,8 +102,8 @@ class FCNResNet(nn.Module):
 
     def forward(self, image: Tensor) -> FCNResNetOutputs:
         c4, c5 = self.backbone(image)  # 16: [N, 1024, (H + 7)//8, (W + 7)//8]
-        x = self.classifier(c5)  # 19: [N, 21, (H + 7)//8, (W + 7)//8]
-        out = F.interpolate(x, size=image.shape[-2:], mode="bilinear", align_corners=False)  # 19
-        x = self.aux_classifier(c4)  # 22: [N, 21, (H + 7)//8, (W + 7)//8]
+        x = self.classifier(c5)  # 20: [N, 21, (H + 7)//8, (W + 7)//8]
+        out = F.interpolate(x, size=image.shape[-2:], mode="bilinear", align_corners=False)  # 20
+        x = self.aux_classifier(c4)  # 24: [N, 21, (H + 7)//8, (W + 7)//8]
         aux_out = F.interpolate(x, size=image.shape[-2:], mode="bilinear", align_corners=False)
         return FCNResNetOutputs(out, aux_out)

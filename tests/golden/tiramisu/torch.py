@@ -42,18 +42,18 @@ class Down(nn.Module):  # specs/tiramisu.seg:20
         self.conv = nn.Conv2d(cin, cin, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.dropout(self.conv(F.relu(self.norm(x), inplace=True)), 0.2, self.training)  # 21
-        return F.max_pool2d(x, 2)  # 21
+        x = F.dropout(self.conv(F.relu(self.norm(x), inplace=True)), 0.2, self.training)  # 22
+        return F.max_pool2d(x, 2)  # 22
 
 
-class Up(nn.Module):  # specs/tiramisu.seg:25
+class Up(nn.Module):  # specs/tiramisu.seg:26
     def __init__(self, cin: int):
         super().__init__()
         self.convTrans = nn.ConvTranspose2d(cin, cin, 3, stride=2)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        up = centre_crop(self.convTrans(x), skip.shape[-2:])  # 26
-        return torch.cat([up, skip], dim=1)  # 27
+        up = centre_crop(self.convTrans(x), skip.shape[-2:])  # 27
+        return torch.cat([up, skip], dim=1)  # 28
 
 
 class Dense(nn.Module):  # specs/tiramisu.seg:5
@@ -112,25 +112,25 @@ class Tiramisu(nn.Module):
         self.finalConv = nn.Conv2d(256, classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.firstconv(image)  # 44: [N, 48, H, W]
-        denseBlocksDown0 = self.denseBlocksDown[0](x)  # 47: [N, 112, H, W]
-        x = self.transDownBlocks[0](denseBlocksDown0)  # 48: [N, 112, H//2, W//2]
-        denseBlocksDown1 = self.denseBlocksDown[1](x)  # 47: [N, 192, H//2, W//2]
-        x = self.transDownBlocks[1](denseBlocksDown1)  # 48: [N, 192, H//4, W//4]
-        denseBlocksDown2 = self.denseBlocksDown[2](x)  # 47: [N, 304, H//4, W//4]
-        x = self.transDownBlocks[2](denseBlocksDown2)  # 48: [N, 304, H//8, W//8]
-        denseBlocksDown3 = self.denseBlocksDown[3](x)  # 47: [N, 464, H//8, W//8]
-        x = self.transDownBlocks[3](denseBlocksDown3)  # 48: [N, 464, H//16, W//16]
-        denseBlocksDown4 = self.denseBlocksDown[4](x)  # 47: [N, 656, H//16, W//16]
-        x = self.transDownBlocks[4](denseBlocksDown4)  # 48: [N, 656, H//32, W//32]
-        x = self.bottleneck["bottleneck"](x)  # 51: [N, 240, H//32, W//32]
-        x = self.transUpBlocks[0](x, denseBlocksDown4)  # 54: [N, 896, H//16, W//16]
-        x = self.denseBlocksUp[0](x)  # 55: [N, 192, H//16, W//16]
-        x = self.transUpBlocks[1](x, denseBlocksDown3)  # 54: [N, 656, H//8, W//8]
-        x = self.denseBlocksUp[1](x)  # 55: [N, 160, H//8, W//8]
-        x = self.transUpBlocks[2](x, denseBlocksDown2)  # 54: [N, 464, H//4, W//4]
-        x = self.denseBlocksUp[2](x)  # 55: [N, 112, H//4, W//4]
-        x = self.transUpBlocks[3](x, denseBlocksDown1)  # 54: [N, 304, H//2, W//2]
-        x = self.denseBlocksUp[3](x)  # 55: [N, 80, H//2, W//2]
-        x = self.transUpBlocks[4](x, denseBlocksDown0)  # 54: [N, 192, H, W]
-        return self.finalConv(self.denseBlocksUp[4](x))  # 57: [N, 11, H, W]
+        x = self.firstconv(image)  # 45: [N, 48, H, W]
+        denseBlocksDown0 = self.denseBlocksDown[0](x)  # 48: [N, 112, H, W]
+        x = self.transDownBlocks[0](denseBlocksDown0)  # 49: [N, 112, H//2, W//2]
+        denseBlocksDown1 = self.denseBlocksDown[1](x)  # 48: [N, 192, H//2, W//2]
+        x = self.transDownBlocks[1](denseBlocksDown1)  # 49: [N, 192, H//4, W//4]
+        denseBlocksDown2 = self.denseBlocksDown[2](x)  # 48: [N, 304, H//4, W//4]
+        x = self.transDownBlocks[2](denseBlocksDown2)  # 49: [N, 304, H//8, W//8]
+        denseBlocksDown3 = self.denseBlocksDown[3](x)  # 48: [N, 464, H//8, W//8]
+        x = self.transDownBlocks[3](denseBlocksDown3)  # 49: [N, 464, H//16, W//16]
+        denseBlocksDown4 = self.denseBlocksDown[4](x)  # 48: [N, 656, H//16, W//16]
+        x = self.transDownBlocks[4](denseBlocksDown4)  # 49: [N, 656, H//32, W//32]
+        x = self.bottleneck["bottleneck"](x)  # 52: [N, 240, H//32, W//32]
+        x = self.transUpBlocks[0](x, denseBlocksDown4)  # 55: [N, 896, H//16, W//16]
+        x = self.denseBlocksUp[0](x)  # 56: [N, 192, H//16, W//16]
+        x = self.transUpBlocks[1](x, denseBlocksDown3)  # 55: [N, 656, H//8, W//8]
+        x = self.denseBlocksUp[1](x)  # 56: [N, 160, H//8, W//8]
+        x = self.transUpBlocks[2](x, denseBlocksDown2)  # 55: [N, 464, H//4, W//4]
+        x = self.denseBlocksUp[2](x)  # 56: [N, 112, H//4, W//4]
+        x = self.transUpBlocks[3](x, denseBlocksDown1)  # 55: [N, 304, H//2, W//2]
+        x = self.denseBlocksUp[3](x)  # 56: [N, 80, H//2, W//2]
+        x = self.transUpBlocks[4](x, denseBlocksDown0)  # 55: [N, 192, H, W]
+        return self.finalConv(self.denseBlocksUp[4](x))  # 58: [N, 11, H, W]

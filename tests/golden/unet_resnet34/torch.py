@@ -85,19 +85,19 @@ class Up(nn.Module):  # specs/unet_resnet34.seg:7
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         up = F.interpolate(x, size=skip.shape[-2:], mode="nearest")  # 8
-        x = self.conv1(torch.cat([up, skip], dim=1))  # 9
-        return self.conv2(x)  # 9
+        x = self.conv1(torch.cat([up, skip], dim=1))  # 10
+        return self.conv2(x)  # 10
 
 
-class Last(nn.Module):  # specs/unet_resnet34.seg:13
+class Last(nn.Module):  # specs/unet_resnet34.seg:14
     def __init__(self, cin: int, out: int):
         super().__init__()
         self.conv1 = ConvBNReLU(cin, out)
         self.conv2 = ConvBNReLU(out, out)
 
     def forward(self, x: Tensor, image: Tensor) -> Tensor:
-        x = self.conv1(F.interpolate(x, size=image.shape[-2:], mode="nearest"))  # 14: [N, 16, H, W]
-        return self.conv2(x)  # 14: [N, 16, H, W]
+        x = self.conv1(F.interpolate(x, size=image.shape[-2:], mode="nearest"))  # 15: [N, 16, H, W]
+        return self.conv2(x)  # 15: [N, 16, H, W]
 
 
 class ResNet(nn.Module):  # std/resnet.seg:55
@@ -140,10 +140,10 @@ class UNetResNet34(nn.Module):
         self.segmentation_head = nn.Sequential(nn.Conv2d(width, classes, 3, padding=1))
 
     def forward(self, image: Tensor) -> Tensor:
-        c1, c2, c3, c4, c5 = self.encoder(image)  # 25: [N, 64, (H + 1)//2, (W + 1)//2]
-        x = self.decoder["blocks"][0](c5, c4)  # 29: [N, 256, (H + 15)//16, (W + 15)//16]
-        x = self.decoder["blocks"][1](x, c3)  # 29: [N, 128, (H + 7)//8, (W + 7)//8]
-        x = self.decoder["blocks"][2](x, c2)  # 29: [N, 64, (H + 3)//4, (W + 3)//4]
-        x = self.decoder["blocks"][3](x, c1)  # 29: [N, 32, (H + 1)//2, (W + 1)//2]
-        x = self.decoder["blocks"][4](x, image)  # 31: [N, 16, H, W]
-        return self.segmentation_head(x)  # 32: [N, 21, H, W]
+        c1, c2, c3, c4, c5 = self.encoder(image)  # 26: [N, 64, (H + 1)//2, (W + 1)//2]
+        x = self.decoder["blocks"][0](c5, c4)  # 30: [N, 256, (H + 15)//16, (W + 15)//16]
+        x = self.decoder["blocks"][1](x, c3)  # 30: [N, 128, (H + 7)//8, (W + 7)//8]
+        x = self.decoder["blocks"][2](x, c2)  # 30: [N, 64, (H + 3)//4, (W + 3)//4]
+        x = self.decoder["blocks"][3](x, c1)  # 30: [N, 32, (H + 1)//2, (W + 1)//2]
+        x = self.decoder["blocks"][4](x, image)  # 32: [N, 16, H, W]
+        return self.segmentation_head(x)  # 34: [N, 21, H, W]

@@ -79,11 +79,11 @@ class UNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.inc(image)  # 46: [N, 64, H - 4, W - 4]
-        down1 = self.down1["maxpool_conv"](x)  # 49: [N, 128, H//2 - 6, W//2 - 6]
-        down2 = self.down2["maxpool_conv"](down1)  # 49: [N, 256, H//4 - 7, W//4 - 7]
-        y = F.dropout(self.down3["maxpool_conv"](down2), self.drop, self.training)  # 51
-        z = F.dropout(self.down4["maxpool_conv"](y), self.drop, self.training)  # 51
-        y = self.up1(z, y)  # 56: [N, 512, 2*((H + 4)//16) - 20, 2*((W + 4)//16) - 20]
-        y = self.up2(y, down2)  # 56: [N, 256, 4*((H + 4)//16) - 44, 4*((W + 4)//16) - 44]
-        y = self.up3(y, down1)  # 56: [N, 128, 8*((H + 4)//16) - 92, 8*((W + 4)//16) - 92]
-        return self.outc["conv"](self.up4(y, x))  # 58
+        down1 = self.down1["maxpool_conv"](x)  # 50: [N, 128, H//2 - 6, W//2 - 6]
+        down2 = self.down2["maxpool_conv"](down1)  # 50: [N, 256, H//4 - 7, W//4 - 7]
+        y = F.dropout(self.down3["maxpool_conv"](down2), self.drop, self.training)  # 52
+        z = F.dropout(self.down4["maxpool_conv"](y), self.drop, self.training)  # 52
+        y = self.up1(z, y)  # 57: [N, 512, 2*((H + 4)//16) - 20, 2*((W + 4)//16) - 20]
+        y = self.up2(y, down2)  # 57: [N, 256, 4*((H + 4)//16) - 44, 4*((W + 4)//16) - 44]
+        y = self.up3(y, down1)  # 57: [N, 128, 8*((H + 4)//16) - 92, 8*((W + 4)//16) - 92]
+        return self.outc["conv"](self.up4(y, x))  # 59
