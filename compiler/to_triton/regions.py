@@ -1,0 +1,67 @@
+"""The operators of fused graphs: each is one launch of a kernel, and stands for several nodes.
+
+They exist between `compiler.to_triton.fuse` and the emitted module only; the language does not know
+their names. Their weights are those of the convolution inside, under the same paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
+
+from segdsl.ops.base import Op
+from segdsl.ops.conv import Conv
+from segdsl.taps import Sliding, Taps
+from segdsl.types import POINTWISE, Axis, Feature, Param, Requirement
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation of an epilogue: its name in the kernels, and its slope where it has one."""
+
+    name: str = "none"
+    slope: float = 0.01
+
+
+NO_ACTIVATION = Activation()
+
+
+@dataclass(frozen=True)
+class ConvBlock(Op):
+    """`after(act(conv(x)) + residual)`: a convolution with its epilogue.
+
+    Attributes:
+        conv: the convolution; batch norms have been folded into it.
+        act: the activation behind it.
+        after: the activation behind the residual, which is operand 1 where there is one.
+        fused: the names of the operators in it, for the report.
+    """
+
+    name: ClassVar[str] = "conv_block"
+    operands: ClassVar[tuple[str, ...]] = ("x", "residual")
+    optional: ClassVar[int] = 1
+    internal: ClassVar[bool] = True
+
+    conv: Conv
+    _: KW_ONLY
+    act: Activation = NO_ACTIVATION
+    after: Activation = NO_ACTIVATION
+    fused: tuple[str, ...] = ()
+
+    def infer(self, *inputs: Feature) -> Feature:
+        return self.conv.infer(inputs[0])
+
+    def requirements(self, *inputs: Feature) -> Iterable[Requirement]:
+        return self.conv.requirements(inputs[0])
+
+    def taps(self, slot: int, axis: Axis, *inputs: Feature) -> Taps:
+        if slot == 1:
+            return Sliding(window=POINTWISE)
+        return self.conv.taps(0, axis, inputs[0])
+
+    def params(self, *inputs: Feature) -> Mapping[str, Param]:
+        return self.conv.params(inputs[0])
+
+    def macs(self, *inputs: Feature) -> int:
+        return self.conv.macs(inputs[0])
