@@ -14,6 +14,10 @@ GOLDEN = Path(__file__).parent / "golden"
 # Two workers share two cores: more threads only fight. Must be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Kernels run in the Triton interpreter, which is chosen when they are defined: before any import.
+# `SEGDSL_GPU=1` compiles them instead, for the tests marked `gpu`.
+os.environ.setdefault("TRITON_INTERPRET", "0" if os.environ.get("SEGDSL_GPU") else "1")
+
 settings.register_profile(
     "segdsl",
     derandomize=True,

@@ -16,6 +16,9 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") == "1"
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
+AMD_STAGES = 2
+"""AMD GPUs have 64 KiB of shared memory for a program: deeper pipelines do not fit."""
+
 OFFSETS = 2**31
 """Element offsets inside kernels are int32."""
 
@@ -68,6 +71,11 @@ def activated(x: Tensor, name: str, slope: float) -> Tensor:
         "elu": lambda y: F.elu(y, slope),
     }
     return calls[name](x)
+
+
+def pipeline_stages(wanted: int) -> int:
+    """The stages that a launch may have on the GPUs of this torch."""
+    return min(wanted, AMD_STAGES) if torch.version.hip else wanted
 
 
 def refuse_dtypes(*tensors: Tensor | None) -> None:

@@ -25,6 +25,7 @@ from .common import (
     activated,
     channels_last,
     fits_int32,
+    pipeline_stages,
     refuse_dtypes,
     rows,
 )
@@ -113,7 +114,7 @@ CONFIGS: dict[str, ConvConfig] = {
     "m128n64w4": ConvConfig(128, 64, 64, 4, 4),
     "m64n64w4": ConvConfig(64, 64, 64, 4, 4),
     "m64n32w4": ConvConfig(64, 32, 32, 4, 4),
-    "m64n16w4": ConvConfig(64, 16, 32, 4, 4),
+    "m64n16w4": ConvConfig(64, 16, 64, 4, 4),
 }
 """Tiles that may be launched. A smaller `bk` is taken where the channels do not divide by it."""
 
@@ -232,7 +233,7 @@ def launch(
         ACT=ACTIVATIONS[act], AFTER=ACTIVATIONS[after],
         PRECISION=precision if x.dtype == torch.float32 else "ieee",
         BM=config.bm, BN=config.bn, BK=bk, GROUP=config.group,
-        num_warps=config.warps, num_stages=config.stages, enable_fp_fusion=True,
+        num_warps=config.warps, num_stages=pipeline_stages(config.stages), enable_fp_fusion=True,
     )  # fmt: skip
     return y
 

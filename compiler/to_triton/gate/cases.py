@@ -1,0 +1,17 @@
+"""The cases of the gate: every kernel with every configuration that the router may launch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compiler.to_triton.gate import conv
+from compiler.to_triton.gate.case import Case
+
+FAMILIES = (conv,)
+"""Modules with a function `cases(arch)`."""
+
+
+def cases(arch: str) -> Iterator[Case]:
+    """All cases for an architecture."""
+    for family in FAMILIES:
+        yield from family.cases(arch)
