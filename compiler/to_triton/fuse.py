@@ -122,7 +122,9 @@ class _Scan:
                 after = _activation(user.op) or after
                 nodes.append(user.name)
         names = tuple(self.graph[name].op.name for name in nodes)
-        return Region(ConvBlock(op, act=act, after=after, fused=names), tuple(nodes), tuple(operands))
+        return Region(
+            ConvBlock(op, act=act, after=after, fused=names), tuple(nodes), tuple(operands)
+        )
 
     def _only_user(self, name: str) -> Node | None:
         """The one node that reads a value; None if there are more, or if it has a name."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from . import conv
+from .common import activated
 
 Pair = int | tuple[int, int]
 
@@ -70,20 +71,28 @@ class ConvBlock(Frozen):
         rest = (self.stride, self.padding, self.dilation)
         if self.groups > 1:
             y = torch.nn.functional.conv2d(x, self.weight, self.bias, *rest, self.groups)
-            y = conv.activated(y, self.act, self.slope)
+            y = activated(y, self.act, self.slope)
             y = y if residual is None else y + residual
-            return conv.activated(y, self.after, self.slope)
+            return activated(y, self.after, self.slope)
         x = x.contiguous(memory_format=torch.channels_last)
         if residual is not None:
             residual = residual.contiguous(memory_format=torch.channels_last)
-        done: Tensor = torch.ops.segdsl.conv_block(
-            x, self.weight, self.packed, self.bias, residual, *rest, self.act, self.after, self.slope
+        done: Tensor = conv.conv_block(
+            x,
+            self.weight,
+            self.packed,
+            self.bias,
+            residual,
+            *rest,
+            self.act,
+            self.after,
+            self.slope,
         )
         return done
 
 
 def _repack(module: ConvBlock, _: Any) -> None:
-    """The packed copy follows the weights; the weights themselves stand as the library likes them."""
+    """The packed copy follows the weights, which then lie as the library likes them."""
     with torch.no_grad():
         module.weight.data = module.weight.contiguous(memory_format=torch.channels_last)
         if module.groups == 1:

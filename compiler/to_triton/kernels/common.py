@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,18 @@ from torch import Tensor
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") == "1"
 """Whether `@triton.jit` made interpreted kernels: they run on the CPU, in NumPy."""
+
+
+def _namespace() -> str:
+    """A name of this very package: torch lets a second definition of an op replace the first."""
+    digest = sha256(__package__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return f"segdsl_{digest.hexdigest()[:8]}"
+
+
+NAMESPACE = _namespace()
+"""Where the custom ops of this package live in `torch.ops`."""
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -98,7 +112,7 @@ def rows(x: Tensor) -> tuple[int, int]:
     """The element strides of (pixel, image) of a map [N, C, H, W] whose channels lie together.
 
     Raises:
-        ValueError: the layout is not channels last (a slice of the channels of one that is will do).
+        ValueError: it is not channels last, nor a slice of the channels of a map that is.
     """
     h, w = x.shape[2:]
     pixel = x.stride(3) if w > 1 else x.stride(2) if h > 1 else x.stride(0) // (h * w)

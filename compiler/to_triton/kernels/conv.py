@@ -21,6 +21,7 @@ from torch import Tensor
 from .common import (
     ACTIVATIONS,
     INTERPRETED,
+    NAMESPACE,
     activate,
     activated,
     channels_last,
@@ -91,7 +92,9 @@ def conv_kernel(
         residual = Residual + pixels[:, None] * r_pixel + columns[None, :]
         acc += tl.load(residual, mask=mask, other=0.0).to(tl.float32)
     acc = activate(acc, AFTER, slope)
-    tl.store(Y + pixels[:, None] * y_pixel + columns[None, :], acc.to(Y.dtype.element_ty), mask=mask)
+    tl.store(
+        Y + pixels[:, None] * y_pixel + columns[None, :], acc.to(Y.dtype.element_ty), mask=mask
+    )
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,9 @@ def launch(
     q = out_size(w, kernel[1], stride[1], padding[1], dilation[1])
     refuse_dtypes(x, packed, residual)
     if packed.shape[0] != kernel[0] * kernel[1] * c:
-        raise ValueError(f"the weight {tuple(packed.shape)} is not [{kernel[0]}*{kernel[1]}*{c}, K]")
+        raise ValueError(
+            f"the weight {tuple(packed.shape)} is not [{kernel[0]}*{kernel[1]}*{c}, K]"
+        )
     if residual is not None and residual.shape != (n, k, p, q):
         raise ValueError(f"the residual is {tuple(residual.shape)}, the result {(n, k, p, q)}")
     reason = fallback_reason(x, packed, residual)
@@ -246,7 +251,7 @@ def key(x: Tensor, weight: Tensor, residual: Tensor | None, numbers: list[list[i
     return f"conv {str(x.dtype)[6:]} {n}x{c}x{h}x{w}->{weight.shape[0]} {geometry}{tail}"
 
 
-@torch.library.custom_op("segdsl::conv_block", mutates_args=())
+@torch.library.custom_op(f"{NAMESPACE}::conv_block", mutates_args=())
 def conv_block(
     x: Tensor, weight: Tensor, packed: Tensor, bias: Tensor | None, residual: Tensor | None,
     stride: list[int], padding: list[int], dilation: list[int],
@@ -266,7 +271,7 @@ def conv_block(
 
 
 @conv_block.register_fake
-def _(x, weight, packed, bias, residual, stride, padding, dilation, act, after, slope):  # type: ignore[no-untyped-def]
+def _(x, weight, packed, bias, residual, stride, padding, dilation, act, after, slope):
     n, _, h, w = x.shape
     p = out_size(h, weight.shape[2], stride[0], padding[0], dilation[0])
     q = out_size(w, weight.shape[3], stride[1], padding[1], dilation[1])

@@ -1,0 +1,110 @@
+"""`compile --target triton`: the options of that target, and the folder they ask for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+from compiler.cli.checkpoint import load_weights
+from compiler.cli.console import note, say
+from compiler.cli.options import Loaded, parse_size
+from compiler.cli.usage import usage_error
+from segdsl.diagnostics import Diagnostic
+from segdsl.ir import Graph
+from segdsl.ops.ports import Input
+
+ARCHES = ("sm_80", "sm_90", "gfx942")
+
+
+def add_triton(parser: argparse.ArgumentParser) -> None:
+    """The options that have a meaning for `--target triton` only."""
+    group = parser.add_argument_group("for --target triton")
+    group.add_argument(
+        "--report", action="store_true", help="print which nodes were fused, and why others not"
+    )
+    group.add_argument(
+        "--arch", choices=ARCHES, help="with --report: compile the kernels for this GPU as well"
+    )
+
+
+def refuse_triton_options(args: argparse.Namespace) -> None:
+    """Refuse the options above for another target.
+
+    Raises:
+        UsageError: one is given.
+    """
+    given = {"--report": args.report, "--arch": args.arch}
+    idle = [name for name, value in given.items() if value]
+    if idle:
+        raise usage_error(f"`{idle[0]}` has no effect with `--target {args.target}`")
+
+
+def refuse_triton_early(args: argparse.Namespace) -> None:
+    """Before any work: no folder to write, or options that contradict each other.
+
+    Raises:
+        SegError: one of them.
+    """
+    from compiler.to_triton.folder import check_folder
+
+    if args.output == "-" or (args.output is None and not args.report):
+        raise usage_error("`--target triton` writes a folder: name it with `-o`, or ask `--report`")
+    for name, given in (("--flat", args.flat), ("--fold", args.fold)):
+        if given:
+            raise usage_error(f"`{name}` has no effect with `--target triton`")
+    if args.arch and not args.report:
+        raise usage_error("`--arch` needs `--report`")
+    if args.output is None:
+        if args.weights:
+            raise usage_error("`--weights` needs `-o`: the weights are written into the folder")
+    else:
+        check_folder(args.output)
+
+
+def write_triton(program: Loaded, args: argparse.Namespace) -> tuple[Diagnostic, ...]:
+    """Write the folder and print the report; answers what is to be said about the weights."""
+    from compiler.to_triton.folder import write_folder
+    from compiler.to_triton.plan import plan
+    from compiler.to_triton.prepare import fused_graph, prepare
+
+    size = None if args.size is None else _symbols(program.graph, parse_size(args.size))
+    loaded = load_weights(program.graph, args) if args.weights else None
+    found = plan(fused_graph(program.graph), size)
+    if args.report:
+        say(str(found))
+    if args.output is not None:
+        limited = (str(s) for name, s in program.accepted.items() if str(s) != f"{name} >= 1")
+        ready = prepare(program.graph, loaded.weights if loaded else None)
+        write_folder(args.output, ready, found, tuple(limited))
+        if loaded is None:
+            note("no `--weights`: the arrays are initialised from seed 0")
+        note(f"wrote {args.output}")
+    if args.arch:
+        _gate(args.arch)
+    return loaded.report.warnings if loaded else ()
+
+
+def _symbols(graph: Graph, size: tuple[int, int]) -> dict[str, int]:
+    """The value of every symbol of the input's shape, for one picture of a size."""
+    ports = (graph[name].op for name in graph.inputs)
+    shapes = [op.shape for op in ports if isinstance(op, Input) and len(op.shape) == 4]
+    found: dict[str, int] = {}
+    for shape in shapes:
+        for dim, value in zip((shape[0], *shape[2:]), (1, *size), strict=True):
+            if not isinstance(dim, int):
+                found[str(dim)] = value
+    return found
+
+
+def _gate(arch: str) -> None:
+    """The machine code of every kernel, in a process that does not interpret kernels."""
+    say("")
+    sys.stdout.flush()
+    env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(
+        [sys.executable, "-m", "compiler.to_triton.gate", "--arch", arch], env=env
+    )
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"the gate for {arch} ended with {done.returncode}")

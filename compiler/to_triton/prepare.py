@@ -1,0 +1,47 @@
+"""From a network to what this target writes: optimise, fold, fuse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+
+from compiler.pipeline import optimize
+from compiler.to_torch.runtime import Runtime
+from compiler.to_triton import lower  # noqa: F401  (registers how regions are written)
+from compiler.to_triton.fuse import fuse
+from compiler.weights.baking import baked_graph, baked_weights
+from compiler.weights.fitting import fitting_weights
+from compiler.weights.table import Weights
+from segdsl.analysis.params import params
+from segdsl.ir import Graph
+
+CLASSES = ("ConvBlock",)
+"""The modules of `kernels.blocks` that a file may construct."""
+
+IN_MEMORY = Runtime("compiler.to_triton.kernels.blocks", CLASSES)
+IN_FOLDER = Runtime(".kernels.blocks", CLASSES)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network as this target writes it: its fused graph and the arrays of that graph."""
+
+    graph: Graph
+    arrays: Weights
+
+
+def fused_graph(graph: Graph) -> Graph:
+    """The graph of inference with its regions; it needs no weights."""
+    return fuse(baked_graph(optimize(graph)))
+
+
+def prepare(graph: Graph, weights: Weights | str | PathLike[str] | None = None) -> Prepared:
+    """The fused graph, and the arrays with the folded norms worked in.
+
+    Raises:
+        SegError: the weights do not fit.
+    """
+    arrays = fitting_weights(graph, params(graph), weights)
+    fused = fused_graph(graph)
+    unordered = baked_weights(optimize(graph), arrays)
+    return Prepared(fused, Weights({name: unordered[name] for name in params(fused)}))
