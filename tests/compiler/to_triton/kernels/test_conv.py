@@ -27,8 +27,8 @@ def cl(x: Tensor) -> Tensor:
 
 
 def distance(y: Tensor, reference: Tensor) -> float:
-    norm = reference.norm().item()
-    return (y.double() - reference).norm().item() / (norm or 1.0)
+    norm = float(reference.norm())
+    return float((y.double() - reference).norm()) / (norm or 1.0)
 
 
 def wide(values: tuple[object, ...]) -> list[object]:
@@ -96,7 +96,7 @@ def test_nan_goes_through_every_relu() -> None:
     with policy("all"):
         for act in ("relu", "relu6", "leaky_relu"):
             geometry = ([1, 1], [0, 0], [1, 1], act, "none", 0.1)
-            y = torch.ops.segdsl.conv_block(x, weight, conv.pack(weight), None, None, *geometry)
+            y = conv.conv_block(x, weight, conv.pack(weight), None, None, *geometry)
             assert y.isnan().all(), act
 
 
@@ -108,7 +108,7 @@ def test_bfloat16_is_refused() -> None:
     with pytest.raises(TypeError, match="bfloat16"):
         conv.launch(x, conv.pack(weight), None, None, [1, 1], *geometry, config=tile)
     with policy("all"):  # the op goes to the library instead
-        y = torch.ops.segdsl.conv_block(x, weight, conv.pack(weight), None, None, *geometry)
+        y = conv.conv_block(x, weight, conv.pack(weight), None, None, *geometry)
     assert torch.equal(y, F.conv2d(x, weight))
 
 
@@ -130,7 +130,7 @@ def test_what_the_kernel_does_not_take(x: Tensor, k: int, reason: str) -> None:
     assert reason in conv.fallback_reason(x, packed, None)
     geometry = ([1, 1], [0, 0], [1, 1], "none", "none", 0.0)
     with policy("all"):
-        y = torch.ops.segdsl.conv_block(x, weight, packed, None, None, *geometry)
+        y = conv.conv_block(x, weight, packed, None, None, *geometry)
     assert torch.equal(y, F.conv2d(x, weight))
 
 
@@ -155,7 +155,7 @@ def test_the_op_is_one_of_torch(name: str) -> None:
     geometry = ([2, 2], [1, 1], [1, 1], "relu", "relu", 0.0)
     call = (x, weight, conv.pack(weight), torch.randn(8), residual, *geometry)
     with policy(name):
-        torch.library.opcheck(torch.ops.segdsl.conv_block.default, call)
+        torch.library.opcheck(conv.conv_block._opoverload, call)
 
 
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 3), st.integers(0, 4),
