@@ -1,4 +1,4 @@
-"""Runs one random test for very many examples, in chunks of their own seed, and records the outcome.
+"""Runs one random test for very many examples, in chunks of their own seed, and records it.
 
     python benchmarks/campaign.py receptive-fields --count 100000
 
@@ -41,6 +41,9 @@ CAMPAIGNS = {
         "SEGDSL_RF_GRAPHS",
         2500,
     ),
+    "targets": Campaign(
+        "tests/compiler/to_onnx/test_fuzz.py::test_any_program", "SEGDSL_TARGET_PROGRAMS", 1000
+    ),
 }
 
 
@@ -73,8 +76,8 @@ def fresh(name: str) -> Record:
 def run_chunk(campaign: Campaign, seed: int, count: int) -> tuple[int, str | None, int]:
     """Runs one seed; returns the examples that passed, by Hypothesis' own statistics."""
     command = [
-        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-show-statistics",
-        f"--hypothesis-seed={seed}", campaign.test,
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+        "--hypothesis-show-statistics", f"--hypothesis-seed={seed}", campaign.test,
     ]  # fmt: skip
     env = os.environ | {
         "SEGDSL_CAMPAIGN": "1",

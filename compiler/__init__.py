@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from compiler.to_onnx import to_onnx
 from compiler.to_torch import to_torch
+from compiler.to_triton import to_triton
+from compiler.verify import verify
 
 if TYPE_CHECKING:
     from segdsl.ir import Graph
@@ -22,4 +24,4 @@ def optimize(graph: Graph) -> Graph:
     return pipeline.optimize(graph)
 
 
-__all__ = ["optimize", "to_onnx", "to_torch"]
+__all__ = ["optimize", "to_onnx", "to_torch", "to_triton", "verify"]

@@ -77,7 +77,7 @@ def measured(
     inputs: int = INPUTS,
     seed: int = 0,
 ) -> Measured | None:
-    """Measure what influences the pixel of a stage that lies nearest to the middle of the input.
+    """Measure what influences the pixel in the middle of a stage.
 
     The module runs in eval mode. Of a periodic stage the pixel has the phase with the widest field.
 

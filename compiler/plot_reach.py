@@ -25,7 +25,6 @@ _SMOOTH = 2
 _MARGIN = 26.0
 _TITLE = 40.0
 _LEGEND = 300.0
-_ENTRY = 62.0
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class _Plot:
         self.labels: list[tuple[float, float, float, float]] = []
 
     def drawn(self, drawn: Sequence[DrawnField], title: str, notes: Sequence[str]) -> Image.Image:
-        legend = _TITLE + _ENTRY * len(drawn) + 20 * len(notes) + 80
+        legend = _TITLE + sum(map(_entry, drawn)) + 20 * len(notes) + 80
         width = round(self.panel[0] + _LEGEND + 3 * _MARGIN)
         height = round(max(self.panel[1] + _TITLE + _MARGIN, legend) + _MARGIN)
         self.image = Image.new("RGB", (width * _SMOOTH, height * _SMOOTH), PAPER)
@@ -208,10 +207,15 @@ class _Plot:
             self.text((x + 32, y + 12), field.name, 15, INK)
             for i, line in enumerate(field.notes):
                 self.text((x + 32, y + 30 + 16 * i), line, 12, GREY)
-            y += _ENTRY if len(field.notes) > 1 else _ENTRY - 14
+            y += _entry(field)
         for line in notes:
             self.text((x, y + 12), line, 12, GREY)
             y += 18
+
+
+def _entry(field: DrawnField) -> int:
+    """The height of a field's name and notes in the legend."""
+    return 32 + 16 * len(field.notes)
 
 
 def _area(box: Rect) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 import segdsl.ops  # registers the operators
 from segdsl.limits import Limits
 from segdsl.ops.base import OPS, Op
+from segdsl.ops.terms import TERMS, Term
 
 DOCS = Path(__file__).parent
 EXPLAIN = Path(segdsl.ops.__file__).parent.parent / "explain"
@@ -24,17 +25,21 @@ def operators() -> str:
     """The page of the operators: signature and docstring of each, by name."""
     named = sorted((op for op in OPS.values() if not op.internal), key=lambda op: op.name)
     parts = [f"## {op.name}\n\n`{_signature(op)}`\n\n{_description(op)}\n" for op in named]
-    return "# Operators\n\n" + "\n".join(parts)
+    terms = [
+        f"## {name}\n\n`{_signature(term)}`, a term of `mean_field`\n\n{_description(term)}\n"
+        for name, term in sorted(TERMS.items())
+    ]
+    return "# Operators\n\n" + "\n".join([*parts, "# Terms\n", *terms])
 
 
-def _description(op: type[Op]) -> str:
+def _description(op: type[Op | Term]) -> str:
     """The docstring, its table of attributes as a list."""
     text, _, attributes = (inspect.getdoc(op) or "").partition("\nAttributes:\n")
     listed = re.sub(r"^    (\w+): ", r"* `\1`: ", attributes, flags=re.MULTILINE)
     return f"{text.rstrip()}\n\n{re.sub('^ {8}', '  ', listed, flags=re.MULTILINE)}".rstrip()
 
 
-def _signature(op: type[Op]) -> str:
+def _signature(op: type[Op | Term]) -> str:
     assert is_dataclass(op)
     positional = [_argument(field) for field in fields(op) if not field.kw_only]
     named = [_argument(field) for field in fields(op) if field.kw_only]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import lcm
 
 from segdsl.analysis.sizes import (
     Condition,
@@ -17,16 +16,17 @@ from segdsl.analysis.sizes import (
     solve,
     where_text,
 )
+from segdsl.analysis.strides import at_stride, stride
+from segdsl.claims import broken_claims, first_outside
 from segdsl.diagnostics import Diagnostic, Help, Label, text_helps
 from segdsl.elaborate.builder import Need
 from segdsl.elaborate.net import Elaboration
-from segdsl.elaborate.state import Claim
 from segdsl.infer import at_user
 from segdsl.ir import Graph, Node
 from segdsl.limits import Limits
 from segdsl.ops.ports import Input
 from segdsl.source import Span
-from segdsl.symbolic import ceil_div, evaluate, floor_div, symbols
+from segdsl.symbolic import evaluate, symbols
 from segdsl.types import Everywhere, Feature
 
 
@@ -67,7 +67,7 @@ def prove(program: Elaboration) -> Acceptance:
         failure = _first_failure(symbol, where, needs.get(symbol, []), accepted[symbol])
         failures += [failure] if failure is not None else []
     found += _conflicts(program, failures, needs)
-    found += _claims(program, accepted)
+    found += broken_claims(program, accepted)
     return Acceptance(accepted, tuple(found))
 
 
@@ -103,12 +103,6 @@ def _by_symbol(program: Elaboration, found: list[Diagnostic]) -> dict[str, list[
         for name in names:
             sorted_needs.setdefault(name, []).append(need)
     return sorted_needs
-
-
-def first_outside(allowed: SizeSet, accepted: SizeSet) -> int | None:
-    """The smallest size of `allowed` that is not in `accepted`."""
-    reach = max(allowed.settled, accepted.settled) + lcm(allowed.modulus, accepted.modulus)
-    return next((n for n in range(1, reach + 1) if n in allowed and n not in accepted), None)
 
 
 def _first_failure(
@@ -164,10 +158,14 @@ def _conflict(
 ) -> Diagnostic:
     first = group[0]
     need, requirement = first.need, first.need.requirement
+    apart = _different_strides(need, first.symbol)
+    if apart is not None:
+        return at_user(apart, need.scope)
     solved = {f.symbol: _sizes_of(f.symbol, _needed(needs[f.symbol])) for f in group}
     others = " and ".join(f.symbol for f in group[1:])
     notes = [_example(program, first), *_verdicts(first, solved, others)]
     helps = _size_helps(program, needs)
+    helps = (*helps, *_cut_help(need, first))
     if requirement.help:
         helps = (*helps, *text_helps(requirement.help))
     never = all(s is None or s.empty for s in solved.values())
@@ -179,6 +177,57 @@ def _conflict(
         requirement.code, message, _span(need), labels=labels, notes=tuple(notes), helps=helps
     )
     return at_user(diagnostic, need.scope)
+
+
+def _different_strides(need: Need, symbol: str) -> Diagnostic | None:
+    """E3005 for a join whose sides grow differently: no size of the input makes them meet."""
+    requirement = need.requirement
+    one, other = stride(requirement.left), stride(requirement.right)
+    slots = [slot for slot in requirement.blame if isinstance(slot, int)]
+    if requirement.code != "E3004" or one is None or other is None or one == other:
+        return None
+    if len(slots) != 2:
+        return None
+    left, right = (_operand_name(need, slot) for slot in slots)
+    message = (
+        f"these maps have different strides: {left} is at stride {one}, {right} at stride {other}"
+    )
+    coarse, fine = (left, right) if one > other else (right, left)
+    factor = max(one, other) / min(one, other)
+    by = f" by {factor}x" if factor.denominator == 1 else ""
+    like = fine.strip("`") if fine.startswith("`") else "…"
+    help = f"upsample {coarse}{by} first, as by `resize(like={like}, mode=bilinear)`"
+    labels = tuple(
+        Label(need.parts[slot], f"at {at_stride(symbol, found)}")
+        for slot, found in zip(slots, (one, other), strict=True)
+        if slot in need.parts and need.parts[slot] != _span(need)
+    )
+    return Diagnostic("E3005", message, _span(need), labels=labels, helps=text_helps(help))
+
+
+def _cut_help(need: Need, failure: _Failure) -> tuple[Help, ...]:
+    """For a join whose sides grow alike: crop the one that is larger at the failing size."""
+    requirement, values = need.requirement, {failure.symbol: failure.size}
+    slots = [slot for slot in requirement.blame if isinstance(slot, int)]
+    if requirement.code != "E3004" or requirement.kind != "equal" or len(slots) != 2:
+        return ()
+    left, right = (_operand_name(need, slot) for slot in slots)
+    larger = evaluate(requirement.left, values) > evaluate(requirement.right, values)
+    big, small = (left, right) if larger else (right, left)
+    if "`" not in big + small:
+        return text_helps("or give both sides a name and crop the larger one to the other")
+    cut = big.strip("`") if "`" in big else "…"
+    if "`" not in small:
+        crop = f"`{cut} -> crop(like=small, offset=centre)`"
+        return text_helps(f"or name the smaller side, say `small`, and cut the other: {crop}")
+    crop = f"`{cut} -> crop(like={small.strip('`')}, offset=centre)`"
+    return text_helps(f"or cut the larger side: {crop}")
+
+
+def _operand_name(need: Need, slot: int) -> str:
+    """The operand as it stands in the text, if that is one short word; else its place."""
+    text = need.parts[slot].text if slot in need.parts else ""
+    return f"`{text}`" if text.isidentifier() else f"operand {slot + 1}"
 
 
 def _needed(needs: Sequence[Need]) -> list[Condition]:
@@ -301,69 +350,6 @@ def _impossible(graph: Graph, symbol: str) -> Diagnostic:
 def _undecided(graph: Graph, why: str) -> Diagnostic:
     node = graph[graph.inputs[0]]
     return Diagnostic("E3015", f"the accepted sizes cannot be computed: {why}", node.span)
-
-
-def _claims(program: Elaboration, accepted: Mapping[str, SizeSet]) -> Iterable[Diagnostic]:
-    for claim in program.claims:
-        for condition in conditions_of(claim):
-            problem = disproof(condition, accepted)
-            if problem is not None:
-                yield _claim_failure(claim, problem)
-                break
-
-
-def conditions_of(claim: Claim) -> Sequence[Condition]:
-    """What a claim says, as comparisons."""
-    if claim.condition is not None:
-        return [condition_of(claim.condition)]
-    if claim.relation == "equal":
-        return [Condition(claim.found, "==", claim.declared)]
-    return [
-        Condition(claim.found, ">=", floor_div(claim.declared, claim.divisor)),
-        Condition(claim.found, "<=", ceil_div(claim.declared, claim.divisor)),
-    ]
-
-
-def disproof(condition: Condition, accepted: Mapping[str, SizeSet]) -> dict[str, int] | str | None:
-    """An accepted size for which the condition is false; a sentence if it cannot be decided."""
-    names = symbols(condition.left) | symbols(condition.right)
-    if not names:
-        return None if condition.holds({}) else {}
-    if len(names) > 1:
-        return f"{condition.left} and {condition.right} depend on several sizes"
-    (name,) = names
-    if name not in accepted:
-        return None
-    try:
-        holds = solve(name, [condition])
-    except Undecidable as error:
-        return str(error)
-    size = first_outside(accepted[name], holds)
-    return None if size is None else {name: size}
-
-
-def _claim_failure(claim: Claim, problem: dict[str, int] | str) -> Diagnostic:
-    if isinstance(problem, str):
-        note = f"it cannot be decided: {problem}"
-    elif not problem:
-        note = ""
-    else:
-        ((name, size),) = problem.items()
-        note = f"for {name} = {size} {_claim_values(claim, problem)}"
-    diagnostic = Diagnostic(
-        claim.code, claim.message, claim.span, labels=claim.labels, notes=(note,) if note else ()
-    )
-    return at_user(diagnostic, claim.scope)
-
-
-def _claim_values(claim: Claim, values: Mapping[str, int]) -> str:
-    if claim.condition is not None:
-        left, right = (evaluate(s, values) for s in (claim.condition.left, claim.condition.right))
-        return f"this is {left} {claim.condition.relation} {right}, which is false"
-    found = evaluate(claim.found, values)
-    declared = evaluate(claim.declared, values)
-    shown = str(declared) if claim.divisor == 1 else f"{declared}/{claim.divisor}"
-    return f"it is {found}, declared {shown}"
 
 
 def refused_size(name: str, size: int, known: SizeSet) -> Diagnostic:

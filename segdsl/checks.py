@@ -7,13 +7,13 @@ from fractions import Fraction
 from functools import cache
 
 from segdsl import syntax
-from segdsl.acceptance import disproof
 from segdsl.analysis.cost import macs
 from segdsl.analysis.params import count, params
 from segdsl.analysis.reach.facts import CHOICES, NUMBERS, NoValueError, fact
 from segdsl.analysis.reach.tables import Reach, reach
 from segdsl.analysis.reach.wiring import ReachError
 from segdsl.analysis.sizes import Condition, SizeSet, Undecidable, in_words, slope
+from segdsl.claims import disproof
 from segdsl.diagnostics import Diagnostic, Help, SegError, text_helps
 from segdsl.elaborate.arithmetic import as_size, combine, compare_values
 from segdsl.elaborate.complaints import FACTS
@@ -28,10 +28,17 @@ from segdsl.symbolic import Formula, Size, ceil_div, floor_div, substitute, symb
 from segdsl.types import Feature
 
 
-def run_checks(program: Elaboration, accepted: Mapping[str, SizeSet]) -> list[Diagnostic]:
-    """Evaluate every pending `check`; a false one is E8001 with the true value."""
+def run_checks(
+    program: Elaboration,
+    accepted: Mapping[str, SizeSet],
+    table: Callable[[], Reach] | None = None,
+) -> list[Diagnostic]:
+    """Evaluate every pending `check`; a false one is E8001 with the true value.
+
+    `table` answers the receptive fields for these sizes, where somebody else needs them too.
+    """
     found: list[Diagnostic] = []
-    table = cache(lambda: reach(program.graph, accepted=accepted))
+    table = table or cache(lambda: reach(program.graph, accepted=accepted))
     for pending in program.checks:
         try:
             answer = _Check(program, accepted, pending, table).run()

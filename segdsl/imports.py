@@ -20,6 +20,10 @@ from segdsl.spelling import nearest
 Entry = syntax.Block | syntax.Net | syntax.Const
 
 
+STANDARD = {"dcnv3": ("dcn", "DCNv3")}
+"""Blocks of the standard library that need no import, by their names in the language."""
+
+
 @dataclass(eq=False)
 class Module:
     """One file with what its names mean: its own items, and what it imported."""
@@ -73,7 +77,21 @@ class Reader:
         for item in tree.items:
             self._add(module, item, folder)
         self._open.pop()
+        if not key.startswith("std/"):
+            self._open_standard(module, source)
         return module
+
+    def _open_standard(self, module: Module, source: Source) -> None:
+        """Bind the words of the language that are blocks of the standard library, where used.
+
+        What the file binds itself is left alone.
+        """
+        for name, (file, block) in STANDARD.items():
+            if name in module.items or not re.search(rf"\b{name}\b", source.text):
+                continue
+            home = self._standard([file], Span(source, 0, 0))
+            if home is not None:
+                module.items[name] = home.items[block]
 
     def _add(self, module: Module, item: syntax.Item, folder: Path | None) -> None:
         match item:

@@ -70,6 +70,7 @@ def explain(
     """
     blamed = [parts[part] for part in error.blame if part in parts]
     primary = blamed[0] if blamed else span
+    message, help = _with_names(error, parts, inputs)
     labels = [
         Label(parts[slot], f"this is {feature}")
         for slot, feature in enumerate(inputs)
@@ -78,14 +79,28 @@ def explain(
     return at_user(
         Diagnostic(
             error.code,
-            error.message,
+            message,
             primary,
             labels=tuple(labels),
             notes=error.notes,
-            helps=text_helps(error.help) if error.help else (),
+            helps=text_helps(help) if help else (),
         ),
         scope,
     )
+
+
+def _with_names(
+    error: RuleError, parts: Mapping[str | int, Span], inputs: Sequence[Feature]
+) -> tuple[str, str]:
+    """Message and help; where two operands differ in channels, with their names in the text."""
+    slots = [part for part in error.blame if isinstance(part, int) and part in parts]
+    names = [parts[slot].text for slot in slots]
+    if error.code != "E3002" or len(slots) != 2 or not all(n.isidentifier() for n in names):
+        return error.message, error.help
+    one, other = (inputs[slot].shape[1] for slot in slots)
+    head = error.message.removesuffix(f", got {one} and {other}")
+    message = f"{head}: `{names[0]}` has {one}, `{names[1]}` has {other}"
+    return message, f"project one first: `{names[1]} -> conv({one}, 1)`"
 
 
 def at_user(diagnostic: Diagnostic, scope: Scope) -> Diagnostic:

@@ -38,7 +38,8 @@ class Instance:
 
     `path` is the full weight path of the instance ("" adds no level); `args` are the compile-time
     parameters with their values, defaults included, in declared order; `span` is the call and
-    `definition` the block's name where it is defined.
+    `definition` the block's name where it is defined. `written` is where the arguments stand, if
+    that is not the call: the declaration of a layer.
     """
 
     block: str
@@ -46,6 +47,7 @@ class Instance:
     args: tuple[tuple[str, Const], ...]
     span: Span
     definition: Span
+    written: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,6 @@ class GraphError(Exception):
     """The graph was built or rewritten wrongly: a bug in segdsl, never the user's fault."""
 
 
-def _slot(edge: tuple[str, str, int, int]) -> int:
-    return edge[2]
-
-
 class Graph:
     """A network: nodes in source order, edges from producers to operand slots.
 
@@ -149,6 +147,7 @@ class Graph:
         self.source = ""
         self.doc: tuple[str, ...] = ()
         self._graph = MultiDiGraph()
+        self._operands: dict[str, tuple[Value, ...]] = {}
         self._ordered = True
         self._order: list[str] | None = None
 
@@ -164,6 +163,7 @@ class Graph:
         self._graph.add_node(node.name, node=node)
         for slot, value in enumerate(operands):
             self._graph.add_edge(value.node, node.name, key=slot, port=value.port)
+        self._operands[node.name] = tuple(operands)
         self._order = None
         return Value(node.name)
 
@@ -176,6 +176,7 @@ class Graph:
         if self._graph.out_degree(name):
             raise GraphError(f"{name!r} still has users")
         self._graph.remove_node(name)
+        del self._operands[name]
         self._order = None
 
     def replace(self, name: str, node: Node) -> None:
@@ -190,6 +191,7 @@ class Graph:
         self._graph.remove_edges_from(list(self._graph.in_edges(name, keys=True)))
         for slot, value in enumerate(operands):
             self._graph.add_edge(value.node, name, key=slot, port=value.port)
+        self._operands[name] = tuple(operands)
         self._ordered = False
         self._order = None
 
@@ -222,11 +224,7 @@ class Graph:
 
     def operands(self, name: str) -> tuple[Value, ...]:
         """What a node reads, slot by slot."""
-        edges: list[tuple[str, str, int, int]]
-        edges = list(self._graph.in_edges(name, keys=True, data="port"))
-        if len(edges) > 1:
-            edges.sort(key=_slot)
-        return tuple([Value(producer, port) for producer, _, _, port in edges])
+        return self._operands[name]
 
     def users(self, name: str) -> list[Use]:
         """Who reads the results of a node."""
@@ -261,6 +259,7 @@ class Graph:
         other.ports = dict(self.ports)
         other.source, other.doc = self.source, self.doc
         other._graph = self._graph.copy()
+        other._operands = dict(self._operands)
         other._ordered = self._ordered
         return other
 
@@ -285,11 +284,17 @@ class Graph:
 
     def _verify_node(self, node: Node) -> None:
         op = node.op
-        slots = sorted(key for _, _, key in self._graph.in_edges(node.name, keys=True))
+        edges: list[tuple[str, str, int, int]]
+        edges = list(self._graph.in_edges(node.name, keys=True, data="port"))
+        reads = sorted((slot, Value(producer, port)) for producer, _, slot, port in edges)
+        slots = [slot for slot, _ in reads]
         if slots != list(range(len(slots))):
             raise GraphError(f"{node.name!r} has operand slots {slots}")
+        if tuple(value for _, value in reads) != self._operands[node.name]:
+            raise GraphError(f"the edges of {node.name!r} are not its operands")
         low = 1 if op.variadic else len(op.operands) - op.optional
-        if len(slots) < low or (not op.variadic and len(slots) > len(op.operands)):
+        free = op.variadic or op.slotted
+        if len(slots) < low or (not free and len(slots) > len(op.operands)):
             raise GraphError(f"{op.name} {node.name!r} has {len(slots)} operands")
         for value in self.operands(node.name):
             if value.port >= len(self[value.node].op.results):

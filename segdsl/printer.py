@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 
 from segdsl.ir import Graph, Node, Value
@@ -12,9 +12,10 @@ from segdsl.ops.base import Op
 from segdsl.ops.conv import Conv, ConvTranspose
 from segdsl.ops.elementwise import Add, Div, Maximum, Minimum, Mul, Sub
 from segdsl.ops.ports import Input, Output, Weight
+from segdsl.ops.terms import Term
 from segdsl.parsing.tables import WORDS
 from segdsl.parsing.tokens import RESERVED
-from segdsl.types import Initialiser, Pair, Sides
+from segdsl.types import Initialiser, Pair, Sides, Slot
 
 SIGNS: Mapping[type[Op], str] = {Add: "+", Sub: "-", Mul: "*", Div: "/"}
 JOINS: Mapping[type[Op], str] = {Maximum: "max", Minimum: "min"}
@@ -118,6 +119,8 @@ def _expression(node: Node, reads: list[str], shared: Mapping[str | None, str]) 
     if node.folded is not None and isinstance(op, Conv | ConvTranspose):
         own = replace(op, bias=node.folded.bias)
         return f"{reads[0]} -> {_call(own)}{path} -> {_call(node.folded.norm)} @{node.folded.path}"
+    if op.slotted:
+        return f"{reads[0]} -> {_call(op, reads=reads)}{path}"
     if op.variadic:
         return f"[{', '.join(reads)}] -> {_call(op)}{path}"
     first_optional = len(op.operands) - op.optional
@@ -138,13 +141,15 @@ def _number(number: float) -> str:
     return repr(number) if number >= 0 else f"({number!r})"
 
 
-def _call(op: Op, *first: str, named: Iterable[str] = ()) -> str:
-    arguments = [*first, *_arguments(op), *named]
+def _call(
+    op: Op | Term, *first: str, named: Iterable[str] = (), reads: Sequence[str] = ()
+) -> str:
+    arguments = [*first, *_arguments(op, reads), *named]
     return f"{op.name}({', '.join(arguments)})" if arguments else op.name
 
 
-def _arguments(op: Op) -> Iterator[str]:
-    """The fields that differ from their defaults.
+def _arguments(op: Op | Term, reads: Sequence[str]) -> Iterator[str]:
+    """The fields that differ from their defaults; `reads` are the names of the operands.
 
     Positional ones without a name, as far as none is skipped.
     """
@@ -159,18 +164,23 @@ def _arguments(op: Op) -> Iterator[str]:
         ):
             unnamed = False
             continue
-        yield literal(value) if unnamed else f"{field.name}={literal(value)}"
+        text = literal(value, reads)
+        yield text if unnamed else f"{field.name}={text}"
 
 
-def literal(value: object) -> str:
-    """A value of a field as it is written in the language."""
+def literal(value: object, reads: Sequence[str] = ()) -> str:
+    """A value of a field as it is written in the language; slots name one of `reads`."""
     match value:
+        case Slot(index):
+            return reads[index]
+        case Term():
+            return _call(value, reads=reads)
         case bool() | None:
             return {True: "true", False: "false", None: "none"}[value]
         case Pair() | Sides() if len(set(value)) == 1:
             return str(value[0])
         case tuple():
-            return f"[{_list(value)}]"
+            return f"[{_list(value, reads)}]"
         case str():
             return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
         case Initialiser() | int():
@@ -178,7 +188,8 @@ def literal(value: object) -> str:
     return repr(value)
 
 
-def _list(values: Iterable[object]) -> str:
+def _list(values: Iterable[object], reads: Sequence[str] = ()) -> str:
     return ", ".join(
-        str(v) if not isinstance(v, float | str | tuple) else literal(v) for v in values
+        literal(v, reads) if isinstance(v, float | str | tuple | Slot | Term) else str(v)
+        for v in values
     )

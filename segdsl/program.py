@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from segdsl import syntax
 from segdsl.acceptance import prove
+from segdsl.analysis.reach.tables import Reach, reach
+from segdsl.analysis.reach.wiring import ReachError
 from segdsl.analysis.sizes import SizeSet
 from segdsl.checks import run_checks
 from segdsl.diagnostics import Diagnostic, SegError, Severity, text_helps
-from segdsl.elaborate.names import survey
+from segdsl.elaborate.names import own_files, survey
 from segdsl.elaborate.net import Elaboration, Setting, elaborate
 from segdsl.imports import Module, Reader, read_text
 from segdsl.ir import Graph
 from segdsl.library import locate
 from segdsl.limits import Limits
+from segdsl.lints.allow import LINTS, Allow, idle, read_allows, without_allowed
+from segdsl.report import input_sizes
 from segdsl.source import Source
 from segdsl.spelling import nearest
 
@@ -94,12 +99,12 @@ def check(
     limits: Limits | None = None,
     **settings: Setting,
 ) -> tuple[Diagnostic, ...]:
-    """Every error and warning of a program.
+    """Every error and warning of a program, lints included.
 
     Never raises for a bad one. Without `net`, all nets are checked.
     """
     return examine(
-        path, net=net, include=include, limits=limits, settings=settings, every=True
+        path, net=net, include=include, limits=limits, settings=settings, every=True, lint=True
     ).diagnostics
 
 
@@ -117,8 +122,21 @@ def examine(
     limits: Limits | None = None,
     settings: Mapping[str, Setting] | None = None,
     every: bool = False,
+    lint: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> Program:
-    """What `load` and `check` know about a file: graph, accepted sizes, diagnostics."""
+    """What `load` and `check` know about a file: graph, accepted sizes, diagnostics.
+
+    Args:
+        path: a file, or the name of a stock spec.
+        net: which net, where the file has several.
+        include: more folders that imports may read from.
+        limits: caps on the size of the program.
+        settings: values for the net's parameters.
+        every: look at all nets unless one was chosen.
+        lint: look for what is probably not meant, too (W7xxx).
+        size: height and width for lints that speak of one size.
+    """
     limits = limits or Limits()
     try:
         file = locate(str(path))
@@ -134,6 +152,8 @@ def examine(
         settings=settings,
         every=every,
         key=str(file.resolve()),
+        lint=lint,
+        size=size,
     )
 
 
@@ -152,6 +172,8 @@ def examine_source(
     settings: Mapping[str, Setting] | None = None,
     every: bool = False,
     key: str = "",
+    lint: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> Program:
     """Everything from a text on."""
     limits = limits or Limits()
@@ -160,6 +182,9 @@ def examine_source(
     module = reader.main(source, folder, key or source.name)
     names = survey(module)
     found = [*reader.diagnostics, *names.diagnostics]
+    files = own_files(module)
+    allows, wrong = _allows(files)
+    found += wrong
     try:
         nets = _chosen(module, net, source, every=every)
     except SegError as error:
@@ -167,9 +192,13 @@ def examine_source(
             None, diagnostics=_sorted([*found, *(error.diagnostics if not _errors(found) else ())])
         )
     fit = [item for item in nets if item.name.name not in names.unfit]
-    programs = [_examine_net(module, item, settings or {}, limits, found) for item in fit]
+    search = _Lint(files, size) if lint else None
+    programs = [_examine_net(module, item, settings or {}, limits, found, search) for item in fit]
     everything = [*found, *(d for p in programs for d in p.diagnostics)]
     everything = _without_echoes(everything, reader.diagnostics)
+    everything = _allowed(
+        everything, allows, search, whole=len(nets) == len(module.nets) and not settings
+    )
     last = programs[0] if programs else Program(None)
     return Program(last.graph, last.accepted, _sorted(everything), last.unchecked)
 
@@ -196,12 +225,52 @@ def _chosen(module: Module, net: str | None, source: Source, *, every: bool) -> 
     return list(nets.values())
 
 
+@dataclass(frozen=True)
+class _Lint:
+    """What lints are looked for in: the user's own files, and perhaps one size."""
+
+    files: Sequence[Module]
+    size: tuple[int, int] | None
+
+
+def _allows(files: Sequence[Module]) -> tuple[list[Allow], list[Diagnostic]]:
+    """The comments of the user's files that silence lints, and those that are wrong."""
+    read = [read_allows(file.tree.source) for file in files]
+    return [a for own, _ in read for a in own], [d for _, wrong in read for d in wrong]
+
+
+def _allowed(
+    diagnostics: Sequence[Diagnostic],
+    allows: Sequence[Allow],
+    search: _Lint | None,
+    *,
+    whole: bool,
+) -> list[Diagnostic]:
+    """Add the lints of the texts, and leave out what a comment allows.
+
+    A comment that silences nothing is told of where every lint was looked for: in a program without
+    errors, `whole` with all its nets as they stand in the text.
+    """
+    lints: Iterable[Diagnostic] = ()
+    if search is not None and not _errors(diagnostics):
+        from segdsl.lints.run import lint_texts  # only `check` waits for it
+
+        lints = lint_texts(search.files)
+    kept, used = without_allowed([*diagnostics, *lints], allows)
+    if search is None or not whole or _errors(diagnostics):
+        return kept
+    main = search.files[0].tree.source
+    judged = frozenset(LINTS) - ({"W7003"} if search.size is None else {"W7009"})
+    return kept + idle([a for a in allows if a.span.source is main], used, judged)
+
+
 def _examine_net(
     module: Module,
     net: syntax.Net,
     settings: Mapping[str, Setting],
     limits: Limits,
     found: Sequence[Diagnostic],
+    search: _Lint | None,
 ) -> Program:
     program: Elaboration = elaborate(module, net, settings, limits)
     known = {d.span for d in _errors(found)}
@@ -209,8 +278,34 @@ def _examine_net(
     proof = prove(program)
     diagnostics += proof.diagnostics
     if not _errors([*diagnostics, *found]):
-        diagnostics += run_checks(program, proof.accepted)
+        table = cache(lambda: reach(program.graph, accepted=proof.accepted))
+        diagnostics += run_checks(program, proof.accepted, table)
+        if search is not None and not _errors(diagnostics):
+            diagnostics += _lints(program, net, proof.accepted, table, search)
     return Program(program.graph, proof.accepted, tuple(diagnostics), program.unchecked)
+
+
+def _lints(
+    program: Elaboration,
+    net: syntax.Net,
+    accepted: Mapping[str, SizeSet],
+    table: Callable[[], Reach],
+    search: _Lint,
+) -> list[Diagnostic]:
+    """The lints of one net, at a size where one is asked about."""
+    from segdsl.lints.run import lint_net
+
+    at = None
+    try:
+        if search.size is not None:
+            known = input_sizes(program.graph, accepted, search.size, 1)
+            at = {symbol: n for symbol, n in known.items() if symbol != "N"}
+        fields = table() if at is None else reach(program.graph, at=at, accepted=accepted)
+    except SegError as error:
+        return list(error.diagnostics)
+    except ReachError:  # no input is a map: there are no fields to look at
+        fields = None
+    return list(lint_net(program, net, search.files, accepted, fields, at))
 
 
 def _without_echoes(

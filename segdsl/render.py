@@ -37,6 +37,7 @@ def render(
     color: bool = False,
     ascii: bool = False,
     width: int = 100,
+    changed: bool = False,
 ) -> str:
     """Everything that was found, as a person reads it in a terminal; "" for nothing.
 
@@ -52,7 +53,7 @@ def render(
     blocks = ["\n".join(_Message(d, pen).lines()) for d in drawn]
     if len(found) > len(drawn):
         blocks.append(pen.clean(f"… and {len(found) - len(drawn)} more"))
-    blocks.append(pen.clean(tally(found)))
+    blocks.append(pen.clean(tally(found, changed=changed)))
     return "\n\n".join(blocks)
 
 
@@ -76,15 +77,18 @@ def _most_important(found: Sequence[Diagnostic]) -> Sequence[Diagnostic]:
     return [found[i] for i in sorted(order[:SHOWN])]
 
 
-def tally(diagnostics: Sequence[Diagnostic]) -> str:
-    """The last line: `2 errors, 1 warning in specs/unet.seg; nothing was written`."""
+def tally(diagnostics: Sequence[Diagnostic], *, changed: bool = False) -> str:
+    """The last line: `2 errors, 1 warning in specs/unet.seg; nothing was written`.
+
+    The end is left out where the command did change a file.
+    """
     errors = sum(d.severity is Severity.ERROR for d in diagnostics)
     warnings = len(diagnostics) - errors
     counts = [_count(errors, "error")] if errors else []
     counts += [_count(warnings, "warning")] if warnings else []
     files = sorted({d.span.source.name for d in diagnostics if d.span is not None})
     place = f" in {files[0]}" if len(files) == 1 else f" in {len(files)} files" if files else ""
-    return ", ".join(counts) + place + ("; nothing was written" if errors else "")
+    return ", ".join(counts) + place + ("; nothing was written" if errors and not changed else "")
 
 
 def _count(number: int, noun: str) -> str:

@@ -23,7 +23,7 @@ class Row:
     """One stage: an operation or a block instance; `times` equal ones in a row are one.
 
     `params` and `macs` are those of all of them; `macs` is None where no size was given, and
-    `training` marks what only training computes.
+    `training` marks what only training computes. `at_most` says that `macs` is a bound.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Row:
     macs: int | None
     line: int
     training: bool
+    at_most: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Summary:
         frozen: learned numbers that training does not change.
         buffers: other numbers in the state_dict (running statistics).
         macs: multiply-accumulates of inference for the whole batch; None without a size.
+        macs_at_most: whether that is a bound, as of a lattice, whose cost depends on the image.
         accepts: the accepted input sizes in words, by symbol.
     """
 
@@ -64,6 +66,7 @@ class Summary:
     frozen: int
     buffers: int
     macs: int | None
+    macs_at_most: bool = False
 
     def as_json(self) -> dict[str, object]:
         """The same figures as plain data; keys stay in this order."""
@@ -83,6 +86,7 @@ class Summary:
             "frozen": self.frozen,
             "buffers": self.buffers,
             "macs": self.macs,
+            "macs_at_most": self.macs_at_most,
             "stages": [_row_json(row) for row in self.rows],
         }
 
@@ -122,6 +126,7 @@ def summary(graph: Graph, *, size: tuple[int, int] | None = None, batch: int = 1
         frozen=sum(p.count for p in learned if not p.trained),
         buffers=sum(p.count for p in stored),
         macs=None if cost is None else sum(cost.values()),
+        macs_at_most=cost is not None and any(graph[name].op.macs_at_most for name in cost),
     )
 
 
@@ -218,6 +223,7 @@ def _rows(
             macs=None if cost is None else sum(cost.get(name, 0) for name in names),
             line=(unit.instance.span if unit.instance else last.span).line,
             training=all(name in training for name in names),
+            at_most=any(node.op.macs_at_most for node in unit.nodes),
         )
 
     for unit in _units(list(graph.nodes()), 0):
@@ -293,6 +299,7 @@ def _merged(run: Sequence[Row]) -> Row:
         None if first.macs is None else first.macs * len(run),
         first.line,
         first.training,
+        first.at_most,
     )
 
 
@@ -306,6 +313,7 @@ def _row_json(row: Row) -> dict[str, object]:
         "shape": list(row.shape),
         "params": row.params,
         "macs": row.macs,
+        "macs_at_most": row.macs is not None and row.at_most,
         "training": row.training,
     }
 
@@ -340,7 +348,8 @@ def _cells(s: Summary, row: Row) -> list[str]:
     op += " (training)" if row.training else ""
     count = f"{row.params:,}" if row.params else ""
     cells = ["  " * row.level + row.name, op, "[" + ", ".join(row.shape) + "]", count]
-    return cells + ([f"{row.macs:,}" if row.macs else ""] if s.size else [])
+    cost = f"{'≤ ' if row.at_most else ''}{row.macs:,}" if row.macs else ""
+    return cells + ([cost] if s.size else [])
 
 
 def _footer(s: Summary) -> Iterable[str]:
@@ -348,7 +357,8 @@ def _footer(s: Summary) -> Iterable[str]:
     yield f"parameters  {s.parameters:,}{frozen}; {s.buffers:,} more in buffers"
     if s.macs is not None and s.size is not None:
         at = f"{s.size[0]}x{s.size[1]}" + (f", batch {s.batch}" if s.batch > 1 else "")
-        yield f"MACs        {s.macs:,} ({s.macs / 1e9:.4f} G) at {at}"
+        bound = "at most " if s.macs_at_most else ""
+        yield f"MACs        {bound}{s.macs:,} ({s.macs / 1e9:.4f} G) at {at}"
     for name, shape in s.inputs.items():
         yield f"input       {name} [{', '.join(shape)}]"
     for name, shape in s.outputs.items():

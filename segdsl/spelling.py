@@ -54,6 +54,7 @@ def foreign_framework(name: str) -> str:
         "Concatenate",
         "Dense",
         "Conv2D",
+        "swish",
     }
     return "Keras's" if name in keras or name.endswith("Pooling2D") else "PyTorch's"
 

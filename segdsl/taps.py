@@ -7,7 +7,7 @@ on the unbounded axis; `edge` says what becomes of those outside `[0, n)`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor
 from struct import pack, unpack
@@ -45,12 +45,21 @@ class Taps:
     """Taps of one operand along one axis; the base of the forms below.
 
     `tag` says what kind of dependence it is; `edge` what an index outside the map becomes. `also`
-    is the tag of a second dependence, on the whole axis, where an operator has one (statistics).
+    is the tag of a second dependence where an operator has one (statistics, moved points,
+    messages): on the taps `beyond`, or on the whole axis without them.
     """
 
     tag: Tag = "value"
     edge: Edge = "drop"
     also: Tag | None = None
+    beyond: Taps | None = None
+
+    @property
+    def dependences(self) -> tuple[Taps, ...]:
+        """These taps without the second dependence, and that one, if there is one."""
+        if self.also is None:
+            return (self,)
+        return replace(self, also=None, beyond=None), self.beyond or Whole(tag=self.also)
 
     def indices(self, y: int) -> Sequence[int]:
         """The input indices that output `y` reads, before the edge rule.
@@ -101,6 +110,35 @@ class Sliding(Taps):
     def centre(self) -> tuple[Fraction, Fraction] | None:
         w = self.window
         return Fraction(w.stride), Fraction(w.extent - 1, 2) - w.before
+
+
+@dataclass(frozen=True)
+class Displaced(Taps):
+    """Bilinear samples at `stride*y + point`, each moved by up to `margin` pixels either way.
+
+    A sample at a whole position reads that pixel alone, any other the two around it.
+    """
+
+    points: tuple[Fraction, ...] = (Fraction(0),)
+    stride: int = 1
+    margin: Fraction = Fraction(0)
+
+    def indices(self, y: int) -> Sequence[int]:
+        near = {i for p in self.points for i in range(*self._around(p))}
+        return [self.stride * y + i for i in sorted(near)]
+
+    def _around(self, point: Fraction) -> tuple[int, int]:
+        """The first pixel that a sample near `point` may read, and the one after the last."""
+        return floor(point - self.margin), ceil(point + self.margin) + 1
+
+    @property
+    def advance(self) -> tuple[int, int] | None:
+        return (1, self.stride)
+
+    @property
+    def centre(self) -> tuple[Fraction, Fraction] | None:
+        ends = [end for p in self.points for end in self._around(p)]
+        return Fraction(self.stride), Fraction(min(ends) + max(ends) - 1, 2)
 
 
 @dataclass(frozen=True)
@@ -329,6 +367,44 @@ class Grouped(Taps):
     @property
     def centre(self) -> tuple[Fraction, Fraction] | None:
         return Fraction(1, self.factor), -Fraction(self.factor - 1, 2 * self.factor)
+
+
+@dataclass(frozen=True)
+class Blurred(Taps):
+    """Messages on a grid `blur` times coarser, `rounds` times over.
+
+    A pixel is interpolated from two cells, each of which hears all cells up to `radius` away, and
+    each of those is the mean of its pixels. The grid starts ceil(off/2) pixels before the map, with
+    off = -n mod blur, so that the taps depend on the size. Source: MarvinTeichmann/ConvCRF.
+    """
+
+    radius: int = 0
+    rounds: int = 1
+    blur: int = 2
+
+    def at(self, y: int, before: int, after: int) -> tuple[int, ...]:
+        before_first = (-before % self.blur + 1) // 2
+        last_cell = -(-before // self.blur) - 1
+        low = high = y
+        for _ in range(self.rounds):
+            first = self._cells(low + before_first)[0] - self.radius
+            last = self._cells(high + before_first)[1] + self.radius
+            low = max(max(first, 0) * self.blur - before_first, 0)
+            high = min((min(last, last_cell) + 1) * self.blur - before_first, before) - 1
+        return tuple(range(low, high + 1))
+
+    def _cells(self, pixel: int) -> tuple[int, int]:
+        """The two cells between whose middles a pixel of the padded map lies."""
+        first = (2 * pixel + 1 - self.blur) // (2 * self.blur)
+        return first, first + 1
+
+    @property
+    def advance(self) -> tuple[int, int] | None:
+        return None
+
+    @property
+    def centre(self) -> tuple[Fraction, Fraction] | None:
+        return None
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,13 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True)
+class Slot:
+    """Stands in a field for a value that comes in by an operand: the one in slot `index`."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Initialiser:
     """How an array starts. `name` is one of `INITIALISERS`.
 

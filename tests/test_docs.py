@@ -10,6 +10,7 @@ import pytest
 from docs.generate import LIMITS, PAGES, limits, operators
 from segdsl.limits import Limits
 from segdsl.ops.base import OPS
+from segdsl.ops.terms import TERMS
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -23,4 +24,6 @@ def test_every_limit_and_operator_is_on_its_page() -> None:
     assert limits().count("\n|") == 2 + len(dataclasses.fields(Limits))
     assert LIMITS.name == "limits.py"
     visible = [op.name for op in OPS.values() if not op.internal]
-    assert [f"## {name}\n" in operators() for name in visible] == [True] * len(visible)
+    assert [f"## {name}\n" in operators() for name in (*visible, *TERMS)] == [True] * (
+        len(visible) + len(TERMS)
+    )

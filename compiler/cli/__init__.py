@@ -22,7 +22,9 @@ COMMANDS = {
     "summary": "stages with shapes, parameters and multiply-accumulates",
     "rf": "receptive fields of the stages, exact for every size and phase",
     "compile": "write the program as source code of a target",
+    "verify": "hold targets, files, weights or networks against each other",
     "run": "segment a picture",
+    "refine": "refine the scores of any network by a CRF over the picture",
     "weights": "write freshly initialised weights",
     "fmt": "bring programs into the one layout",
     "explain": "what a diagnostic code means",
@@ -93,7 +95,8 @@ def _command(name: str, arguments: list[str], console: Console) -> int:
         return 0
     console.choose(args)
     found = tuple(module.run(args))
-    console.report(found, getattr(args, "format", "human"))
+    changed = getattr(args, "changed", False)
+    console.report(found, getattr(args, "format", "human"), changed=changed)
     return exit_code(found, deny_warnings=getattr(args, "deny", None) == "warnings")
 
 

@@ -10,9 +10,17 @@ from compiler.cli.checkpoint import add_weights, load_weights, refuse_idle_optio
 from compiler.cli.console import note
 from compiler.cli.onnx_file import add_onnx, refuse_early, refuse_onnx_options, write_onnx
 from compiler.cli.options import add_program, load_program
+from compiler.cli.triton_folder import (
+    add_triton,
+    refuse_triton_early,
+    refuse_triton_options,
+    write_triton,
+)
 from compiler.cli.usage import usage_error
 from compiler.files import check_writable, write_atomic
+from compiler.pipeline import optimize
 from compiler.to_torch.emit import emit
+from compiler.weights.baking import baked_graph, baked_weights
 from segdsl.diagnostics import Diagnostic
 from segdsl.ir import Graph
 
@@ -20,17 +28,33 @@ from segdsl.ir import Graph
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_program(parser)
-    parser.add_argument("--target", choices=["torch", "onnx"], required=True, help="what to write")
+    parser.add_argument(
+        "--target", choices=["torch", "onnx", "triton"], required=True, help="what to write"
+    )
     parser.add_argument("-o", "--output", metavar="OUT", help="the file to write (default: stdout)")
     parser.add_argument("--flat", action="store_true", help="one class, blocks dissolved")
+    parser.add_argument(
+        "--fold", action="store_true", help="for inference: no dropout, batch norms in convolutions"
+    )
     add_weights(parser, "a checkpoint: checked, and written into the file or beside the source")
     add_onnx(parser)
+    add_triton(parser)
 
 
 def run(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
     """Write what the target asks for."""
     refuse_idle_options(args)
+    if args.target == "triton":
+        return _triton(args)
+    refuse_triton_options(args)
     return _onnx(args) if args.target == "onnx" else _torch(args)
+
+
+def _triton(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
+    refuse_onnx_options(args, but=("--size",))
+    refuse_triton_early(args)
+    program = load_program(args)
+    return program.warnings + write_triton(program, args)
 
 
 def _onnx(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
@@ -49,10 +73,11 @@ def _torch(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
         _refuse_early(args)
     program = load_program(args)
     limited = (str(s) for name, s in program.accepted.items() if str(s) != f"{name} >= 1")
-    source = emit(program.graph, flat=args.flat, accepts=tuple(limited))
+    folded = optimize(program.graph) if args.fold else program.graph
+    source = emit(baked_graph(folded), flat=args.flat, accepts=tuple(limited))
     warnings = program.warnings
     if args.weights:
-        warnings += _write_weights(program.graph, args)
+        warnings += _write_weights(program.graph, folded, args)
     if to_file:
         write_atomic(args.output, source)
         note(f"wrote {args.output}")
@@ -75,9 +100,11 @@ def _weights_file(args: argparse.Namespace) -> Path:
     return Path(args.output).with_suffix(".safetensors")
 
 
-def _write_weights(graph: Graph, args: argparse.Namespace) -> tuple[Diagnostic, ...]:
+def _write_weights(graph: Graph, folded: Graph, args: argparse.Namespace) -> tuple[Diagnostic, ...]:
+    """Write the arrays of the source; a checkpoint is one of the program, folded or not."""
     loaded = load_weights(graph, args)
-    loaded.weights.to_safetensors(_weights_file(args))
+    arrays = loaded.weights if folded is graph else baked_weights(folded, loaded.weights)
+    arrays.to_safetensors(_weights_file(args))
     note(f"wrote {_weights_file(args)}")
     return loaded.report.warnings
 

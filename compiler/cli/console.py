@@ -39,8 +39,10 @@ class Console:
         """Take over what the options say."""
         self.color = args.color
 
-    def report(self, diagnostics: Sequence[Diagnostic], format: str = "human") -> None:
-        """Print diagnostics in one of FORMATS."""
+    def report(
+        self, diagnostics: Sequence[Diagnostic], format: str = "human", *, changed: bool = False
+    ) -> None:
+        """Print diagnostics in one of FORMATS; `changed` says that a file was written."""
         stream = sys.stderr if format in _ERROR_STREAM else sys.stdout
         if format == "human":
             text = render(
@@ -48,6 +50,7 @@ class Console:
                 color=self.colored(stream),
                 ascii=not encodes_unicode(stream),
                 width=_width(stream),
+                changed=changed,
             )
         else:
             text = WRITERS[format](diagnostics)  # type: ignore[index]

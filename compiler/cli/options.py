@@ -62,8 +62,18 @@ class Choice:
     include: tuple[str, ...]
     limits: Limits
 
-    def examine(self, file: str, *, every: bool = False) -> Program:
-        """What is known about a file; `every` looks at all its nets unless one was chosen."""
+    def examine(
+        self,
+        file: str,
+        *,
+        every: bool = False,
+        lint: bool = False,
+        size: tuple[int, int] | None = None,
+    ) -> Program:
+        """What is known about a file; `every` looks at all its nets unless one was chosen.
+
+        `lint` also looks for what is probably not meant, at `size` if one is given.
+        """
         return examine(
             file,
             net=self.net,
@@ -71,6 +81,8 @@ class Choice:
             limits=self.limits,
             settings=self.settings,
             every=every,
+            lint=lint,
+            size=size,
         )
 
 

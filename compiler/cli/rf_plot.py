@@ -23,7 +23,7 @@ from segdsl.reach_report.boxes import Place, middle
 from segdsl.reach_report.collect import Analysis, analyse
 from segdsl.reach_report.influence import Influence
 from segdsl.reach_report.rows import ReachReport, StageRow
-from segdsl.reach_report.text import field_text
+from segdsl.reach_report.text import field_text, tags_text
 from segdsl.symbolic import Size
 from segdsl.types import HEIGHT, WIDTH
 
@@ -143,10 +143,16 @@ def _drawn(analysis: Analysis, row: StageRow, influences: Sequence[Influence]) -
     smaller = None if narrowest is None or _extent(narrowest) == _extent(widest) else narrowest
     inner = next((i for i in influences if i.stage == row.name), None)
     effective = None if inner is None else _inner(widest, inner)
-    lines = [_line(row, widest)]
+    lines = [_line(row, widest), *_wider(row)]
     if effective is not None:
         lines.append(f"{SHARES[SHARE] * 100:.4g} % of the influence: {_extent(effective)}")
     return DrawnField(row.name, tuple(lines), widest, smaller, effective)
+
+
+def _wider(row: StageRow) -> Sequence[str]:
+    """What is read beyond the box, as `global via stat`; nothing where all edges are local."""
+    texts = list(dict.fromkeys(tags_text(axis).removeprefix("local; ") for axis in row.axes))
+    return [] if texts == ["local"] else ["beyond it: " + ", ".join(texts)]
 
 
 def _rect(places: Sequence[Place | None]) -> Rect | None:

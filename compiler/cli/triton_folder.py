@@ -12,8 +12,7 @@ from compiler.cli.console import note, say
 from compiler.cli.options import Loaded, parse_size
 from compiler.cli.usage import usage_error
 from segdsl.diagnostics import Diagnostic
-from segdsl.ir import Graph
-from segdsl.ops.ports import Input
+from segdsl.report import input_sizes
 
 ARCHES = ("sm_80", "sm_90", "gfx942")
 
@@ -69,7 +68,9 @@ def write_triton(program: Loaded, args: argparse.Namespace) -> tuple[Diagnostic,
     from compiler.to_triton.plan import plan
     from compiler.to_triton.prepare import fused_graph, prepare
 
-    size = None if args.size is None else _symbols(program.graph, parse_size(args.size))
+    size = None
+    if args.size is not None:
+        size = input_sizes(program.graph, program.accepted, parse_size(args.size), 1)
     loaded = load_weights(program.graph, args) if args.weights else None
     found = plan(fused_graph(program.graph), size)
     if args.report:
@@ -84,18 +85,6 @@ def write_triton(program: Loaded, args: argparse.Namespace) -> tuple[Diagnostic,
     if args.arch:
         _gate(args.arch)
     return loaded.report.warnings if loaded else ()
-
-
-def _symbols(graph: Graph, size: tuple[int, int]) -> dict[str, int]:
-    """The value of every symbol of the input's shape, for one picture of a size."""
-    ports = (graph[name].op for name in graph.inputs)
-    shapes = [op.shape for op in ports if isinstance(op, Input) and len(op.shape) == 4]
-    found: dict[str, int] = {}
-    for shape in shapes:
-        for dim, value in zip((shape[0], *shape[2:]), (1, *size), strict=True):
-            if not isinstance(dim, int):
-                found[str(dim)] = value
-    return found
 
 
 def _gate(arch: str) -> None:

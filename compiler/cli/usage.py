@@ -10,7 +10,7 @@ from typing import NoReturn
 from segdsl.diagnostics import Diagnostic, SegError, Severity, text_helps
 from segdsl.spelling import nearest
 
-USAGE_CODES = frozenset({"E0101", "E0102", "E0105", "E0106", "E0107", "E0108", "E2008"})
+USAGE_CODES = frozenset({"E0101", "E0102", "E0105", "E0106", "E0107", "E0108", "E2008", "E6022"})
 """Codes that blame the command line rather than the files: exit 2."""
 
 
@@ -31,6 +31,7 @@ _EXTRAS = {
     "onnx": "onnx",
     "onnx_ir": "onnx",
     "onnxruntime": "onnx",
+    "triton": "triton",
 }
 
 

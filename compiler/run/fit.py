@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.run.alignment import Centre, centre
+from compiler.run.prepare import picture_inputs
 from compiler.run.refusals import no_mask, unfit
 from segdsl.analysis.shapes import shapes
 from segdsl.analysis.sizes import SizeSet, Undecidable, period
@@ -98,7 +99,7 @@ def fit(graph: Graph, output: str, size: tuple[int, int], accepted: Mapping[str,
     last pixel where it is too small; of an odd amount the smaller half comes first.
 
     Args:
-        graph: a network with one map as input.
+        graph: a network that takes one picture.
         output: the output node.
         size: of the picture.
         accepted: the accepted values of each size symbol.
@@ -106,7 +107,7 @@ def fit(graph: Graph, output: str, size: tuple[int, int], accepted: Mapping[str,
     Raises:
         SegError: E0112 no accepted size, E0113 the output is no map of the picture.
     """
-    (name,) = graph.inputs
+    name = picture_inputs(graph).name
     table = shapes(graph)
     before, after = table[Value(name)], table[Value(output)]
     if after.rank != 4:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from compiler.run.pictures import Floats, Picture
 from compiler.run.refusals import unfit
+from segdsl.infer import infer
 from segdsl.ir import Graph
 from segdsl.ops.ports import Input
+from segdsl.symbolic import Size
 from segdsl.types import Feature
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -75,7 +77,10 @@ def single_input(graph: Graph) -> tuple[str, Feature]:
     (name,) = graph.inputs
     op = graph[name].op
     assert isinstance(op, Input)
-    feature = Feature(op.shape, op.dtype)
+    return _checked(name, Feature(op.shape, op.dtype))
+
+
+def _checked(name: str, feature: Feature) -> tuple[str, Feature]:
     if feature.rank != 4:
         raise unfit(f"the input `{name}` is {feature}, which is no picture [N, C, H, W]")
     if isinstance(feature.batch, int) and feature.batch != 1:
@@ -83,6 +88,44 @@ def single_input(graph: Graph) -> tuple[str, Feature]:
     if feature.dtype not in _TYPES:
         raise unfit(f"the input `{name}` takes {feature.dtype}, which no picture holds")
     return name, feature
+
+
+@dataclass(frozen=True)
+class PictureInputs:
+    """The inputs of a net that one picture serves.
+
+    Attributes:
+        name: the node of the input that takes it as the network needs it.
+        feature: the type of that input.
+        guides: the other inputs with their types: they take the picture's bytes, for a CRF.
+    """
+
+    name: str
+    feature: Feature
+    guides: Mapping[str, Feature]
+
+
+def picture_inputs(graph: Graph) -> PictureInputs:
+    """The inputs of a net for one picture: one of any kind, and bytes of the same pixels.
+
+    Raises:
+        SegError: E0112 another input needs something else, or the first is no map of one picture.
+    """
+    types = {name: infer(graph[name].op, ())[0] for name in graph.inputs}
+    plain = [name for name, feature in types.items() if feature.dtype != "u8"]
+    if len(types) == 1 or len(plain) > 1:
+        return PictureInputs(*single_input(graph), {})
+    main = plain[0] if plain else next(iter(types))
+    guides = {name: feature for name, feature in types.items() if name != main}
+    for name, guide in guides.items():
+        if guide.rank != 4 or _pixels(guide) != _pixels(types[main]):
+            message = f"the input `{name}` is u8{guide}, which is no guide for {types[main]}"
+            raise unfit(message, f"a guide has the batch, height and width of `{main}`")
+    return PictureInputs(*_checked(main, types[main]), guides)
+
+
+def _pixels(feature: Feature) -> tuple[Size, ...]:
+    return (feature.batch, *feature.shape[2:])
 
 
 def network_values(

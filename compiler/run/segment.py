@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from torch.nn import functional
 from compiler.run.fit import Fit, fit, takes
 from compiler.run.masks import INDEXED, Classes
 from compiler.run.pictures import Picture
-from compiler.run.prepare import Normalisation, network_values, single_input
+from compiler.run.prepare import Normalisation, network_values, picture_inputs
 from compiler.run.refusals import no_mask
 from compiler.to_torch import to_torch
 from compiler.weights.table import Weights
@@ -71,7 +71,8 @@ def segment(
     above 1/2 is class 1; an output of whole numbers is taken as it is.
 
     Args:
-        graph: a network with one input.
+        graph: a network with one input, and perhaps guides of a CRF: u8 inputs of the same size,
+            which take the picture's bytes.
         weights: its module, which is run in eval mode and left as it was, or its arrays.
         picture: from `read_picture`, or an array `[C, H, W]` of floats as the network takes them.
         output: the name of an output; the first by default.
@@ -84,15 +85,20 @@ def segment(
     """
     if not isinstance(picture, Picture):
         picture = Picture("the array", np.asarray(picture, np.float32), is_array=True)
-    name, wanted = single_input(graph)
+    inputs = picture_inputs(graph)
     node = _output(graph, output)
     notes = [*picture.notes]
-    values = network_values(picture, wanted, normalisation or Normalisation(), notes)
+    values = {
+        inputs.name: network_values(
+            picture, inputs.feature, normalisation or Normalisation(), notes
+        ),
+        **{g: network_values(picture, f, Normalisation(), []) for g, f in inputs.guides.items()},
+    }
     accepted = _accepted(graph) if accepted is None else accepted
     placed = fit(graph, node, (picture.height, picture.width), accepted)
-    notes += _size_notes(graph, name, placed, accepted)
+    notes += _size_notes(graph, inputs.name, placed, accepted)
     module = to_torch(graph, weights) if isinstance(weights, Weights) else weights
-    scores = _forward(module, placed.pad(values))
+    scores = _forward(module, [placed.pad(values[name]) for name in graph.inputs])
     chosen = scores if isinstance(scores, Tensor) else scores[graph.outputs.index(node)]
     classes, count = _classes(graph, node, chosen, placed)
     op = graph[node].op
@@ -150,10 +156,14 @@ def _size_notes(
         )
 
 
-def _forward(module: nn.Module, values: NDArray[np.generic]) -> Tensor | tuple[Tensor, ...]:
+def _forward(
+    module: nn.Module, values: Sequence[NDArray[np.generic]]
+) -> Tensor | tuple[Tensor, ...]:
     place = next(iter((*module.parameters(), *module.buffers())), torch.empty(0)).device
     with _evaluating(module), _explained():
-        result: Tensor | tuple[Tensor, ...] = module(torch.from_numpy(values)[None].to(place))
+        result: Tensor | tuple[Tensor, ...] = module(
+            *(torch.from_numpy(value)[None].to(place) for value in values)
+        )
         return result
 
 

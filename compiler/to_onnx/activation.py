@@ -1,6 +1,7 @@
 """Functions of one value, or along one axis, in ONNX.
 
-What opset 18 has no operator for is written out, at every opset: all runtimes read the parts.
+What opset 18 has no operator for is written out there, as all runtimes read the parts, and is one
+node where a later opset was asked for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from math import pi, sqrt
 import onnx_ir as ir
 
 from compiler.to_onnx.lower import emit
+from compiler.to_onnx.opsets import GELU, SWISH
 from compiler.to_onnx.site import Site
 from segdsl.ops import activation as ops
 from segdsl.ops.operands import axis_index
@@ -34,6 +36,8 @@ def leaky_relu(op: ops.LeakyRelu, site: Site, x: ir.Value) -> ir.Value:
 @emit.register
 def gelu(op: ops.Gelu, site: Site, x: ir.Value) -> ir.Value:
     """x/2 * (1 + erf(x/sqrt(2))), or x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3)))."""
+    if site.pinned(GELU):
+        return site.add("Gelu", x, approximate="none" if op.approx is None else "tanh")
     if op.approx is None:
         bent = site.add("Erf", site.add("Div", x, site.number(sqrt(2.0))))
     else:
@@ -46,6 +50,9 @@ def gelu(op: ops.Gelu, site: Site, x: ir.Value) -> ir.Value:
 
 @emit.register
 def silu(op: ops.Silu, site: Site, x: ir.Value) -> ir.Value:
+    """Swish at opset 24 alone: ONNX Runtime 1.31 does not find it in files of opset 25."""
+    if site.opset == SWISH:
+        return site.add("Swish", x)
     return site.add("Mul", x, site.add("Sigmoid", x))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 
 import onnx_ir as ir
@@ -13,6 +13,8 @@ from compiler.to_onnx import (  # noqa: F401  (each registers its lowerings)
     activation,
     combine,
     conv,
+    crf,
+    deform,
     elementwise,
     norm,
     pool,
@@ -21,20 +23,25 @@ from compiler.to_onnx import (  # noqa: F401  (each registers its lowerings)
     resize,
     tensor,
 )
+from compiler.to_onnx.half import halved, no_bf16
+from compiler.to_onnx.labels import LABEL_TYPES, LabelType, label_names, labelled
 from compiler.to_onnx.lower import EmissionError, emit
-from compiler.to_onnx.metadata import properties
+from compiler.to_onnx.metadata import of_borders, properties
 from compiler.to_onnx.opsets import HIGHEST, LOWEST, ir_version
+from compiler.to_onnx.preprocess import Preprocessing, WorkedIn, check, prepared, worked_in
 from compiler.to_onnx.site import Site
 from compiler.to_onnx.values import Values
 from compiler.weights.fitting import fitting_weights
 from compiler.weights.folding import node_array
-from compiler.weights.table import Weights
+from compiler.weights.mapped import Passing
+from compiler.weights.table import Array, Weights
 from segdsl.analysis.params import params
 from segdsl.analysis.shapes import Shapes, shapes
 from segdsl.analysis.sizes import SizeSet, Undecidable, sizes
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
 from segdsl.ir import Graph, Node, Value
 from segdsl.ops.base import Op
+from segdsl.ops.conv import Conv
 from segdsl.ops.ports import Input, Output
 from segdsl.report import input_sizes
 from segdsl.symbolic import substitute
@@ -49,6 +56,8 @@ class Options:
     """How a network is written; see `compiler.to_onnx`.
 
     `weights_file` is the file that given arrays came from: its hash goes into the metadata.
+    `labels` is the type of the class labels that are written instead of scores; `unroll` writes
+    iterations out instead of a Loop, `dense` kernels over all pairs of pixels at any size.
     """
 
     opset: int | None = None
@@ -57,6 +66,11 @@ class Options:
     optimized: bool = True
     class_names: tuple[str, ...] = ()
     weights_file: str | PathLike[str] | None = None
+    preprocessing: Preprocessing | None = None
+    labels: LabelType | None = None
+    half: bool = False
+    unroll: bool = False
+    dense: bool = False
 
 
 def build(
@@ -65,20 +79,55 @@ def build(
     """The model.
 
     Raises:
-        SegError: E3014, E5003, E6001, E6003, or what a weights file gives.
+        SegError: E3014, E5003, E6001, E6003, E6005, E6006, or what a weights file gives.
     """
+    return write(graph, weights, options)[0]
+
+
+def write(
+    graph: Graph, weights: Weights | str | PathLike[str] | None, options: Options
+) -> tuple[ir.Model, Mapping[Value, ir.Value]]:
+    """The model, and what each value of the graph is in it, as the graph was after its passes.
+
+    Raises:
+        SegError: as `build`.
+    """
+    if options.labels is not None and options.labels not in LABEL_TYPES:
+        raise ValueError(f"labels are {' or '.join(LABEL_TYPES)}, not {options.labels!r}")
     if options.opset is not None and not LOWEST <= options.opset <= HIGHEST:
         message = f"target `onnx` cannot write opset {options.opset}"
         helps = text_helps(f"the opsets from {LOWEST} to {HIGHEST} can be written")
         raise SegError(Diagnostic("E6003", message, None, helps=helps))
+    _refuse_bf16(graph)
     accepted = _accepted(graph)
     arrays = fitting_weights(graph, params(graph), weights)
     file = weights if isinstance(weights, str | PathLike) else options.weights_file
     about = properties(graph, accepted, file, options.class_names)
+    about |= of_borders(graph, options.preprocessing, options.labels, half=options.half)
     chosen = optimize(graph) if options.optimized else graph
     chosen = _at_size(_evaluated(chosen), graph, accepted, options)
-    writer = _Writer(chosen, arrays, accepted, options.opset)
-    return writer.model(about)
+    wish, first = options.preprocessing, None
+    if wish is not None and not wish.idle:
+        first = worked_in(chosen, check(chosen, wish), wish)
+        chosen = chosen if first is None else _with_bias(chosen, first.node)
+    writer = _Writer(chosen, arrays, accepted, options, first)
+    return writer.model(about), writer.written
+
+
+def _refuse_bf16(graph: Graph) -> None:
+    for name in graph.inputs:
+        op = graph[name].op
+        if isinstance(op, Input) and op.dtype == "bf16":
+            raise no_bf16(graph[name].span)
+
+
+def _with_bias(graph: Graph, name: str) -> Graph:
+    def change(node: Node) -> Op:
+        if node.name != name or not isinstance(node.op, Conv):
+            return node.op
+        return replace(node.op, bias=True)
+
+    return graph.map_ops(change)
 
 
 def _accepted(graph: Graph) -> Mapping[str, SizeSet]:
@@ -149,14 +198,17 @@ class _Writer:
         graph: Graph,
         arrays: Weights,
         accepted: Mapping[str, SizeSet],
-        opset: int | None,
+        options: Options,
+        first: WorkedIn | None,
     ) -> None:
         self.graph = graph
-        self.arrays = arrays
+        self.arrays = Passing(arrays)
+        self.options = options
+        self.first = first
         self.table: Shapes = shapes(graph)
         self.values = Values(accepted)
-        self.pinned = opset
-        self.opset = LOWEST if opset is None else opset
+        self.pinned = options.opset
+        self.opset = LOWEST if self.pinned is None else self.pinned
         self.why = ""
         self.found: list[Diagnostic] = []
         self.written: dict[Value, ir.Value] = {}
@@ -171,6 +223,9 @@ class _Writer:
         outputs = self.outputs(inputs)
         self.values.prune(outputs)
         self.values.keep_pads_apart()
+        deform.spell_modes(self.values.nodes, self.opset)
+        if self.options.half:
+            outputs = halved(self.values, inputs, outputs)
         borders = {value: name for name, value in zip(self.graph.inputs, inputs, strict=True)}
         self.values.finish(borders | outputs)
         graph = ir.Graph(
@@ -191,10 +246,17 @@ class _Writer:
         )
 
     def input(self, name: str) -> ir.Value:
-        feature = self.table[Value(name)]
-        value = self.values.value(feature.shape, feature.dtype, name)
-        self.written[Value(name)] = value
-        return value
+        feature, wish = self.table[Value(name)], self.options.preprocessing or Preprocessing()
+        outer, self.written[Value(name)] = prepared(
+            self.values, feature, name, wish, normalise=self.first is None
+        )
+        return outer
+
+    def array(self, node: Node, name: str) -> Array:
+        """An array of an operator, with what was worked into it."""
+        if self.first is not None and node.name == self.first.node:
+            return self.first.array(node, name, self.arrays)
+        return node_array(node, name, self.arrays)
 
     def write(self, node: Node) -> None:
         """The nodes of one operator, and the names of its results."""
@@ -207,8 +269,11 @@ class _Writer:
             types,
             results,
             self.values,
-            lambda name: node_array(node, name, self.arrays),
+            lambda name: self.array(node, name),
             self.need,
+            self.pinned,
+            self.options.unroll,
+            self.options.dense,
         )
         found = emit(node.op, site, *(self.written[value] for value in operands))
         made = found if isinstance(found, tuple) else (found,)
@@ -246,12 +311,15 @@ class _Writer:
         passes through an Identity.
         """
         outputs: dict[ir.Value, str] = {}
+        wish = self.options.labels
+        labels = {} if wish is None else label_names(self.graph, self.table, wish)
         for name in self.graph.outputs:
-            op = self.graph[name].op
+            op, feature = self.graph[name].op, self.table[Value(name)]
             assert isinstance(op, Output)
-            value = self.written[Value(name)]
+            value, label = self.written[Value(name)], labels.get(name, op.label)
+            if wish is not None and name in labels:
+                value, feature = labelled(self.values, self.graph, name, value, feature, wish)
             if value in outputs or value.producer() is None:
-                feature = self.table[Value(name)]
-                (value,) = self.values.add("Identity", [value], [feature], op.label, {})
-            outputs[value] = op.label
+                (value,) = self.values.add("Identity", [value], [feature], label, {})
+            outputs[value] = label
         return outputs

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -17,6 +19,9 @@ MAX_IN_ONE = 1_500_000_000
 """Bytes of arrays from which on they lie in a file of their own: protobuf ends at 2 GiB."""
 
 ALIGNMENT = 4096
+
+SMALL = 1024
+"""Bytes of an array that stays in the file: runtimes read sizes and bounds before other files."""
 
 
 def to_bytes(model: ir.Model) -> bytes:
@@ -58,8 +63,10 @@ def _write_arrays(model: ir.Model, path: Path) -> None:
         for value in model.graph.initializers.values():
             tensor = value.const_value
             assert tensor is not None
+            if tensor.nbytes < SMALL:
+                continue
             gap = -offset % ALIGNMENT
-            content = tensor.tobytes()
+            content = _content(tensor)
             file.write(b"\0" * gap)
             file.write(content)
             offset += gap
@@ -80,7 +87,7 @@ def _nbytes(model: ir.Model) -> int:
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
-def _pieces(model: ir.Model) -> Iterator[bytes]:
+def _pieces(model: ir.Model) -> Iterator[bytes | memoryview]:
     """The file in pieces, one array after the other: never all arrays twice in memory.
 
     A ModelProto whose graph is its last field, and whose arrays are the graph's last field.
@@ -104,7 +111,15 @@ def _pieces(model: ir.Model) -> Iterator[bytes]:
         yield _field(_INITIALIZER, size) + head
         if not isinstance(value.const_value, ir.ExternalTensor):
             assert value.const_value is not None
-            yield value.const_value.tobytes()
+            yield _content(value.const_value)
+
+
+def _content(tensor: ir.TensorProtocol) -> bytes | memoryview:
+    """The bytes of an array as ONNX stores them; not copied where memory holds them so."""
+    array = tensor.numpy()
+    if sys.byteorder == "big" or not array.flags.c_contiguous or array.size == 0:
+        return tensor.tobytes()
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _array_head(value: ir.Value) -> bytes:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
 
+from compiler.to_onnx.preprocess import Preprocessing, stated
 from segdsl.analysis.sizes import SizeSet
 from segdsl.ir import Graph
 from segdsl.printer import print_graph
@@ -38,4 +39,25 @@ def properties(
             found["segdsl.weights_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     if class_names:
         found["classes"] = json.dumps(list(class_names))
+    return found
+
+
+def of_borders(
+    graph: Graph, prepared: Preprocessing | None, labels: str | None, *, half: bool
+) -> dict[str, str]:
+    """What the file does to its input and outputs, and what it leaves to its caller.
+
+    `mean` and `std` are numbers that the program states and the file does not apply;
+    `segdsl.preprocessing` says what it does itself, on values from 0 to 1.
+    """
+    found: dict[str, str] = {}
+    if prepared is not None and not prepared.idle:
+        inside = {"pixels": prepared.pixels, "mean": prepared.mean, "std": prepared.std}
+        found["segdsl.preprocessing"] = json.dumps(inside)
+    else:
+        found |= {name: json.dumps(numbers) for name, numbers in stated(graph).items()}
+    if labels is not None:
+        found["segdsl.labels"] = labels
+    if half:
+        found["segdsl.precision"] = "f16"
     return found

@@ -1,13 +1,14 @@
 """Interpolation and sub-pixel moves in ONNX.
 
-A factor becomes `scales` and a size `sizes`: they map pixels differently. `sizes` has four
-elements and there is no `axes` attribute, which int8 models do not survive. The coordinate mode is
-`half_pixel`, never `pytorch_half_pixel`, which is wrong where the result has one pixel.
+A factor becomes `scales` and a size `sizes`: they map pixels differently, but where the size is
+the same multiple for every input, which becomes `scales` as well. `sizes` has four elements and
+there is no `axes` attribute, which int8 models do not survive. The coordinate mode is `half_pixel`,
+never `pytorch_half_pixel`, which is wrong where the result has one pixel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 
@@ -18,13 +19,16 @@ from numpy.typing import NDArray
 from compiler.to_onnx.lower import emit
 from compiler.to_onnx.site import Site
 from segdsl.ops.resize import PixelShuffle, PixelUnshuffle, Resize
-from segdsl.symbolic import Atom, Floor, Least, Product, Size, Symbol, symbols
+from segdsl.symbolic import Atom, Floor, Least, Product, Size, Symbol, evaluate, symbols
 from segdsl.types import HEIGHT, WIDTH, Axis, Feature
 
 AXES: tuple[Axis, Axis] = (HEIGHT, WIDTH)
 PROBED = 4096
 """Where sizes are free, nearest is written as Resize if it picks torch's pixels for all accepted
 inputs up to this size; for larger ones a pixel's neighbour may be picked."""
+
+SAMPLE = 64
+"""Where a factor is guessed, before it is proved: the first accepted size from here on."""
 
 Indices = NDArray[np.int64]
 
@@ -55,14 +59,45 @@ def _target(
 ) -> tuple[ir.Value | None, ...]:
     """The inputs behind `x`: roi, scales, and sizes where the target is a size."""
     if op.scale is not None:
-        factors = [1.0, 1.0, *(float(_raised(op.factor(axis))) for axis in AXES)]
-        return None, site.array(np.array(factors, np.float32))
+        return _scales(site, (float(_raised(op.factor(axis))) for axis in AXES))
+    factors = [_factor(site, axis) for axis in AXES]
+    if None not in factors:
+        return _scales(site, (float(factor) for factor in factors if factor is not None))
     shape = site.y.shape
     if all(isinstance(size, int) for size in shape):
         return None, None, site.size_vector(shape, x, range(4))
     lead = site.size_vector(shape[:2], x, (0, 1))
     space = site.size_vector(shape[2:], like[0] if like else x, (2, 3))
     return None, None, site.join(lead, space)
+
+
+def _scales(site: Site, factors: Iterable[float]) -> tuple[ir.Value | None, ...]:
+    return None, site.array(np.array([1.0, 1.0, *factors], np.float32))
+
+
+def _factor(site: Site, axis: Axis) -> Fraction | None:
+    """How many times larger the result is, where that is one number for all accepted sizes.
+
+    Then `scales` and `sizes` map pixels alike, and factors are constants: ONNX Runtime keeps such
+    a map in the blocked layout of the convolutions around it, and no Shape is computed. Only
+    factors that f32 and a division by them hold exactly, so powers of two below one.
+    """
+    before, after = site.x.spatial(axis), site.y.spatial(axis)
+    names = symbols(before) | symbols(after)
+    if len(names) > 1:
+        return None
+    known = site.values.accepted.get(next(iter(names), ""))
+    some = {name: (known.at_least(SAMPLE) if known is not None else None) for name in names}
+    if None in some.values():
+        return None
+    n, m = (evaluate(size, {k: v for k, v in some.items() if v}) for size in (before, after))
+    factor = Fraction(m, n)
+    if factor.denominator & (factor.denominator - 1) or factor.numerator >= 1 << 16:
+        return None
+    if factor.denominator > 1 and factor.numerator > 1:
+        return None
+    equal = site.always_equal(after * factor.denominator, before * factor.numerator)
+    return factor if equal else None
 
 
 def _raised(factor: Fraction) -> np.float32:

@@ -10,9 +10,9 @@ import onnx_ir as ir
 
 from compiler.to_onnx.values import TYPES, Values
 from compiler.weights.table import Array
-from segdsl.acceptance import first_outside
 from segdsl.analysis.params import tensor_path
 from segdsl.analysis.sizes import Condition, Undecidable, solve
+from segdsl.claims import first_outside
 from segdsl.ir import Node
 from segdsl.symbolic import Size, symbols
 from segdsl.types import DType, Feature
@@ -29,6 +29,9 @@ class Site:
         values: the model so far.
         array_of: gives the operator's arrays by tensor name.
         need: states the smallest opset that has a form of this operator, and why.
+        opset: the opset that was asked for; None if there was no such wish.
+        unroll: whether iterations are written out instead of a Loop.
+        dense: whether kernels over all pairs of pixels are written at any size.
     """
 
     node: Node
@@ -37,6 +40,9 @@ class Site:
     values: Values
     array_of: Callable[[str], Array]
     need: Callable[[Node, int, str], None]
+    opset: int | None = None
+    unroll: bool = False
+    dense: bool = False
 
     @property
     def stem(self) -> str:
@@ -52,6 +58,10 @@ class Site:
     def y(self) -> Feature:
         """The type of the first result."""
         return self.results[0]
+
+    def pinned(self, opset: int) -> bool:
+        """Whether the operators of `opset` were asked for: only then are they preferred."""
+        return self.opset is not None and self.opset >= opset
 
     def add(
         self,

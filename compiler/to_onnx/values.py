@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -33,11 +33,15 @@ class Values:
     Attributes:
         accepted: the accepted sizes, which shorten dimension formulas.
         nodes: the nodes so far, operands first.
+        weights: the initialisers that are weights, not constants.
+        single: nodes that compute in f32 in files of half precision too.
     """
 
     def __init__(self, accepted: Mapping[str, SizeSet]) -> None:
         self.accepted = accepted
         self.nodes: list[ir.Node] = []
+        self.weights: set[ir.Value] = set()
+        self.single: set[ir.Node] = set()
         self._stems: dict[ir.Value, str] = {}
         self._wanted: dict[ir.Value, str] = {}
         self._node_names: dict[ir.Node, str] = {}
@@ -76,6 +80,38 @@ class Values:
         self.nodes.append(ir.Node("", op_type, inputs, made, outputs=outputs))
         return outputs
 
+    def keep_single(self, start: int) -> None:
+        """Leave the nodes from place `start` on in f32, whatever the file's precision."""
+        self.single.update(self.nodes[start:])
+
+    def loop(
+        self,
+        turns: ir.Value,
+        state: ir.Value,
+        feature: Feature,
+        stem: str,
+        body: Callable[[ir.Value], ir.Value],
+    ) -> ir.Value:
+        """A Loop that turns `state` (of type `feature`) into another one, `turns` times.
+
+        The body may read what stands before the loop; what it makes ends with its turn.
+        """
+        outer, sizes, joined = self.nodes, dict(self._sizes), dict(self._joined)
+        self.nodes = []
+        turn, going = self.value((), "i64", stem), self.value((), "bool", stem)
+        before = self.value(feature.shape, feature.dtype, stem)
+        after = body(before)
+        (on,) = self.add("Identity", [going], [Feature((), "bool")], stem, {})
+        graph = ir.Graph([turn, going, before], [on, after], nodes=self.nodes, name=f"{stem}/turn")
+        self.nodes, self._sizes, self._joined = outer, sizes, joined
+        result = self.value(feature.shape, feature.dtype, stem)
+        self.nodes.append(
+            ir.Node(
+                "", "Loop", [turns, None, state], [ir.AttrGraph("body", graph)], outputs=[result]
+            )
+        )
+        return result
+
     def constant(self, array: Array) -> ir.Value:
         """An initialiser with these numbers."""
         key = (array.dtype.str, array.shape, array.tobytes())
@@ -89,7 +125,9 @@ class Values:
         `make` computes it, each time that it is read.
         """
         lazy = ir.LazyTensor(lambda: _tensor(make()), TYPES[dtype], ir.Shape(shape))
-        return self._initialiser((path, shape), lazy, path)
+        made = self._initialiser((path, shape), lazy, path)
+        self.weights.add(made)
+        return made
 
     def reshaped(self, value: ir.Value, shape: tuple[int, ...]) -> ir.Value:
         """The initialiser that holds another one's array in another shape."""
@@ -98,7 +136,32 @@ class Values:
         lazy = ir.LazyTensor(
             lambda: _tensor(tensor.numpy().reshape(shape)), tensor.dtype, ir.Shape(shape)
         )
-        return self._initialiser((value, shape), lazy, self._wanted[value])
+        made = self._initialiser((value, shape), lazy, self._wanted[value])
+        self.weights.add(made)
+        return made
+
+    def narrowed(
+        self, value: ir.Value, to: ir.DataType, narrow: Callable[[str, Array], Array]
+    ) -> ir.Value:
+        """The initialiser that holds another one's array in a narrower type.
+
+        `narrow` gets the array with its name, each time that it is read.
+        """
+        tensor, name = value.const_value, self._wanted[value]
+        assert tensor is not None
+        lazy = ir.LazyTensor(
+            lambda: _tensor(narrow(name, tensor.numpy())), to, ir.Shape(tensor.shape.numpy())
+        )
+        return self._initialiser((value, to), lazy, name)
+
+    def cast(self, value: ir.Value, to: ir.DataType) -> ir.Value:
+        """The value in another type, under a helper's name."""
+        made = ir.Value(shape=value.shape, type=ir.TensorType(to))
+        self._stems[made] = self._stems[value]
+        self.nodes.append(
+            ir.Node("", "Cast", [value], [ir.AttrInt64("to", int(to))], outputs=[made])
+        )
+        return made
 
     def _initialiser(self, key: object, tensor: ir.TensorProtocol, stem: str) -> ir.Value:
         if key not in self._initialisers:
@@ -151,7 +214,7 @@ class Values:
         for node in reversed(self.nodes):
             if any(value in needed for value in node.outputs):
                 kept.append(node)
-                needed.update(value for value in node.inputs if value is not None)
+                needed.update(_reads(node))
         self.nodes = kept[::-1]
 
     def keep_pads_apart(self) -> None:
@@ -170,7 +233,7 @@ class Values:
 
     def used(self) -> list[ir.Value]:
         """The initialisers that some node reads, in order."""
-        read = {value for node in self.nodes for value in node.inputs}
+        read = {value for node in self.nodes for value in _reads(node)}
         return [value for value in self._initialisers.values() if value in read]
 
     def finish(self, borders: Mapping[ir.Value, str]) -> None:
@@ -184,13 +247,35 @@ class Values:
         for initialiser in self.used():
             initialiser.name = _free(self._wanted[initialiser], taken)
         names: set[str] = set(self._node_names.values())
-        for node in self.nodes:
+        for node in _flat(self.nodes):
+            for graph in _bodies(node):
+                for value in graph.inputs:
+                    value.name = _free(f"{self._stems[value]}/state", taken)
             helper = f"{self._stems[node.outputs[0]]}/{node.op_type}"
             for value in node.outputs:
                 if value not in borders:
                     value.name = _free(self._wanted.get(value, helper), taken)
             claimed = self._node_names.get(node)
             node.name = _free(helper, names) if claimed is None else claimed
+
+
+def _bodies(node: ir.Node) -> list[ir.Graph]:
+    """The graphs inside a node."""
+    kind = ir.AttributeType.GRAPH
+    return [attribute.as_graph() for attribute in node.attributes.values() if attribute.type == kind]
+
+
+def _flat(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
+    """Nodes with those inside them, these last."""
+    for node in nodes:
+        yield node
+        for graph in _bodies(node):
+            yield from _flat(graph)
+
+
+def _reads(node: ir.Node) -> set[ir.Value]:
+    """What a node reads, the nodes inside it included."""
+    return {value for inner in _flat([node]) for value in inner.inputs if value is not None}
 
 
 def _tensor(array: Array) -> ir.TensorProtocol:

@@ -11,6 +11,7 @@ from compiler.to_torch.body import Body, Bound, Construction, Library, Slot, Ste
 from compiler.to_torch.classes import ClassPlan
 from compiler.to_torch.expressions import Expression
 from compiler.to_torch.guesses import Guesses
+from compiler.to_torch.helpers import NEEDS
 from compiler.to_torch.in_place import overwriting
 from compiler.to_torch.lower import Arg, EmissionError, Layer, Make, layer
 from compiler.to_torch.regions import Region, inputs_of, outputs_of
@@ -74,7 +75,7 @@ class _Assembly:
         if region.instance is None:
             self._inputs = [(self._graph[n].label or n, Value(n)) for n in self._graph.inputs]
         else:
-            self._inputs = inputs_of(self._graph, region, inside)
+            self._inputs = inputs_of(self._graph, region, inside, owner.live)
         self._outputs = self._returned(inside)
         self._guesses = owner.guesses(region, [value for _, value in self._inputs])
 
@@ -120,7 +121,7 @@ class _Assembly:
         written = layer(node.op, *(self._owner.types[value] for value in reads))
         written = overwriting(self._graph, node, written)
         if written.helper:
-            self._owner.helpers.add(written.helper)
+            self._owner.helpers.update((*NEEDS.get(written.helper, ()), written.helper))
         slot = self._made(node, written, reads)
         if node.name not in self._owner.live:
             return

@@ -35,6 +35,12 @@ def build(
     net = getattr(execute(text, graph.name), net_class(graph))
     with torch.device("meta"):
         module: nn.Module = net()
+    return fill(module, graph, arrays)
+
+
+def fill(module: nn.Module, graph: Graph, arrays: Mapping[str, np.ndarray]) -> nn.Module:
+    """Put the arrays of a graph into the module that was constructed from its source."""
+    table = params(graph)
     _check_state(module, table)
     module.load_state_dict(_tensors(arrays, table), assign=True)
     _freeze(module, table)

@@ -10,6 +10,8 @@ from compiler.to_torch import (  # noqa: F401  (each registers its lowerings)
     activation,
     combine,
     conv,
+    crf,
+    deform,
     elementwise,
     norm,
     pool,
@@ -22,7 +24,9 @@ from compiler.to_torch.body import Step
 from compiler.to_torch.classes import ClassPlan
 from compiler.to_torch.guard import check_source
 from compiler.to_torch.helpers import HELPERS
+from compiler.to_torch.library import LIBRARIES, Library, library
 from compiler.to_torch.names import (
+    Names,
     cleaned,
     identifier,
     is_identifier,
@@ -30,6 +34,7 @@ from compiler.to_torch.names import (
 )
 from compiler.to_torch.plan import Outline, outline
 from compiler.to_torch.render import ClassWriter
+from compiler.to_torch.runtime import Runtime
 from segdsl.analysis.params import count, params
 from segdsl.analysis.shapes import shapes
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
@@ -49,7 +54,13 @@ TORCH_DTYPES = {
 }
 
 
-def emit(graph: Graph, *, flat: bool = False, accepts: Sequence[str] = ()) -> str:
+def emit(
+    graph: Graph,
+    *,
+    flat: bool = False,
+    accepts: Sequence[str] = (),
+    runtime: Runtime | None = None,
+) -> str:
     """The source of a torch module that computes the graph; the last class of the file is the net.
 
     The file imports torch and the standard library only. Its state_dict has the names and the
@@ -59,6 +70,7 @@ def emit(graph: Graph, *, flat: bool = False, accepts: Sequence[str] = ()) -> st
         graph: the network.
         flat: one class with one statement per node, instead of one class per block.
         accepts: what the input sizes must satisfy, for the header, one line each.
+        runtime: what the file imports besides, for operators of a target built upon this one.
 
     Raises:
         SegError: a weight path cannot be an attribute of a module (E6004), or a batch norm was
@@ -66,16 +78,29 @@ def emit(graph: Graph, *, flat: bool = False, accepts: Sequence[str] = ()) -> st
     """
     _check_paths(graph)
     types = shapes(graph)
-    reserved = frozenset({*HELPERS, outputs_name(graph)})
+    carried = _carried(graph)
+    own = runtime.names if runtime is not None else ()
+    reserved = _reserved(graph, carried).union(own)
     found = outline(graph, types, reserved, flat=flat)
-    text = _File(graph, types, found, flat, accepts).text()
-    check_source(text)
+    text = _File(graph, types, found, flat, accepts, carried, runtime).text()
+    check_source(text, carried, runtime)
     return text
 
 
 def net_class(graph: Graph) -> str:
     """The name of the net's class in the emitted file."""
-    return identifier(graph.name)
+    return Names(_reserved(graph, _carried(graph))).fresh(graph.name)
+
+
+def _carried(graph: Graph) -> list[Library]:
+    """The libraries whose text the file holds."""
+    return [library(name) for name in sorted({n.op.name for n in graph.nodes()} & {*LIBRARIES})]
+
+
+def _reserved(graph: Graph, carried: Sequence[Library]) -> frozenset[str]:
+    """Names that no class of the net may have."""
+    libraries = (name for one in carried for name in one.definitions)
+    return frozenset({*HELPERS, outputs_name(graph), *libraries})
 
 
 def outputs_name(graph: Graph) -> str:
@@ -127,19 +152,26 @@ class _File:
         found: Outline,
         flat: bool,
         accepts: Sequence[str],
+        carried: Sequence[Library],
+        runtime: Runtime | None,
     ) -> None:
+        self._runtime = runtime
         self._graph = graph
+        self._carried = carried
         self._types = types
         self._found = found
         self._flat = flat
         self._accepts = accepts
         classes = {plan.name for plan in found.classes}
-        self._taken = frozenset({*classes, *found.helpers, outputs_name(graph)})
+        calls = (name for carried in self._carried for name in carried.calls)
+        own = runtime.names if runtime is not None else ()
+        self._taken = frozenset({*classes, *own, *found.helpers, *calls, outputs_name(graph)})
         self._shapes = _ShapeText(types)
 
     def text(self) -> str:
         blocks = [self._header(), self._imports()]
         blocks += [HELPERS[name].rstrip("\n") for name in HELPERS if name in self._found.helpers]
+        blocks += [carried.text for carried in self._carried]
         if self._several:
             blocks.append(self._outputs())
         blocks += ["\n".join(self._class(plan)) for plan in self._found.classes]
@@ -187,9 +219,18 @@ class _File:
         return lines
 
     def _imports(self) -> str:
-        lines = ["from typing import NamedTuple", ""] if self._several else []
+        names = {name for carried in self._carried for name in carried.names}
+        names |= {("typing", "NamedTuple")} if self._several else set()
+        modules = sorted({name for carried in self._carried for name in carried.modules})
+        lines = ["from __future__ import annotations", ""] if self._carried else []
+        lines += [f"import {name}" for name in modules]
+        for module in sorted({module for module, _ in names}):
+            own = sorted(name for home, name in names if home == module)
+            lines.append(f"from {module} import {', '.join(own)}")
+        lines += [""] if names or modules else []
         lines += ["import torch"]
         lines += ["import torch.nn.functional as F", "from torch import Tensor, nn"]
+        lines += ["", self._runtime.line] if self._runtime is not None else []
         return "\n".join(lines)
 
     def _outputs(self) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from compiler.to_torch.helpers import HELPERS
+from compiler.to_torch.library import Library
 from compiler.to_torch.lower import EmissionError
+from compiler.to_torch.runtime import Runtime
 
 IMPORTS = {
     "from typing import NamedTuple",
@@ -134,27 +138,55 @@ STATEMENTS = (
 )
 
 
-def check_source(text: str) -> None:
+def check_source(
+    text: str, carried: Sequence[Library] = (), runtime: Runtime | None = None
+) -> None:
     """Refuse source that this target cannot have meant.
+
+    Args:
+        text: a whole file.
+        carried: the libraries that it holds word for word; they are not looked into, and the file
+            imports what they need.
+        runtime: what it imports besides.
 
     Raises:
         EmissionError: the text does not parse, or imports, names or statements are not allowed.
     """
+    imports = IMPORTS | ({runtime.line} if runtime is not None else set())
+    for own_text in HELPERS.values():  # word for word from this package
+        text = text.replace(own_text, "\n")
+    for own in carried:
+        before, found, after = text.partition(own.text)
+        if not found:
+            raise EmissionError("a library is not in the emitted source as it was read")
+        text = before + after
+        imports |= _imports(own)
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise EmissionError(f"emitted source does not parse: {error}") from error
     for node in ast.walk(tree):
-        problem = _problem(node)
+        problem = _problem(node, imports)
         if problem:
             line = getattr(node, "lineno", 0)
             raise EmissionError(f"emitted source, line {line}: {problem}")
 
 
-def _problem(node: ast.AST) -> str:
+def _imports(carried: Library) -> set[str]:
+    """The imports that a library needs, as they stand in the file."""
+    wanted = {f"import {name}" for name in carried.modules}
+    wanted.add("from __future__ import annotations")
+    for module in {module for module, _ in carried.names}:
+        own = {name for home, name in carried.names if home == module}
+        for names in (own, own | {"NamedTuple"} if module == "typing" else own):
+            wanted.add(f"from {module} import {', '.join(sorted(names))}")
+    return wanted
+
+
+def _problem(node: ast.AST, imports: AbstractSet[str]) -> str:
     match node:
         case ast.Import() | ast.ImportFrom():
-            return "" if ast.unparse(node) in IMPORTS else f"import {ast.unparse(node)!r}"
+            return "" if ast.unparse(node) in imports else f"import {ast.unparse(node)!r}"
         case ast.Attribute(value=ast.Name(id=owner), attr=name) if owner in ATTRIBUTES:
             return "" if name in ATTRIBUTES[owner] else f"attribute {owner}.{name}"
         case ast.Attribute(attr=name) if name.startswith("__") and name != "__init__":

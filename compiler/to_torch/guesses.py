@@ -244,7 +244,7 @@ def _usable(value: object) -> bool:
 
 def call_texts(graph: Graph, instance: Instance, name: str) -> list[str]:
     """The texts in the call of an instance that may be the argument `name`, the likeliest first."""
-    unnamed, named = call_arguments(instance.span.text)
+    unnamed, named = call_arguments((instance.written or instance.span).text)
     if name in named:
         return [named[name]]
     order = [parameter for parameter, _ in instance.args]

@@ -5,6 +5,9 @@ from __future__ import annotations
 HELPERS: dict[str, str] = {}
 """Source by name, in the order in which they are written. Each stands on torch alone."""
 
+NEEDS: dict[str, tuple[str, ...]] = {}
+"""The helpers that a helper calls; they are written before it."""
+
 HELPERS["FrozenBatchNorm2d"] = '''\
 class FrozenBatchNorm2d(nn.Module):
     """Batch normalisation by fixed statistics, as torchvision's: everything is a buffer."""

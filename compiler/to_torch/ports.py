@@ -22,5 +22,6 @@ def output(op: Output, x: Feature) -> Layer:
 @layer.register
 def weight(op: Weight) -> Layer:
     """The array itself; `torch.empty` takes the sizes, one by one."""
-    make = Make("nn.Parameter", tuple(Arg(n) for n in op.shape), frozen=not op.train)
+    sizes = tuple(Arg(n, origin=f"shape.{i}") for i, n in enumerate(op.shape))
+    make = Make("nn.Parameter", sizes, frozen=not op.train)
     return Layer("{self}", make=make, passes_channels=False)

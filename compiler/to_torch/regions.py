@@ -257,11 +257,13 @@ def random_order(graph: Graph, names: list[str]) -> list[str]:
     return [name for name in names if graph[name].op.random]
 
 
-def inputs_of(graph: Graph, region: Region, inside: AbstractSet[str]) -> list[tuple[str, Value]]:
+def inputs_of(
+    graph: Graph, region: Region, inside: AbstractSet[str], live: AbstractSet[str]
+) -> list[tuple[str, Value]]:
     """The values that a region reads from outside, by port, in declared order."""
     used: dict[Value, None] = {}
     for name in region.deep_nodes():
-        for value in graph.operands(name):
+        for value in graph.operands(name) if name in live else ():
             if value.node not in inside:
                 used.setdefault(value)
     return _named(graph, region, used, outputs=False)

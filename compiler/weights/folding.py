@@ -33,7 +33,7 @@ def node_array(node: Node, tensor: str, weights: Mapping[str, Array]) -> Array:
     with np.errstate(all="ignore"):  # a variance of 0 without eps gives inf, as in torch
         scale = _scale(node.folded, weights)
         if tensor == "weight":
-            return _scaled(node.op, weight, scale).astype(weight.dtype)
+            return _scaled(node.op, weight, scale)
         own = _wide(weights, path, "bias") if node.folded.bias else 0.0
         bias = (own - _wide(weights, node.folded.path, "running_mean")) * scale
         beta = _wide(weights, node.folded.path, "bias") if node.folded.norm.affine else 0.0
@@ -51,16 +51,28 @@ def _scale(folded: Folded, weights: Mapping[str, Array]) -> Wide:
     return scale
 
 
-def _scaled(op: Conv | ConvTranspose, weight: Array, scale: Wide) -> Wide:
-    """Every output channel of the weight times its scale.
+BLOCK = 1 << 16
+"""Numbers that are wide at a time: a whole weight would take twice its memory, beside it."""
+
+
+def _scaled(op: Conv | ConvTranspose, weight: Array, scale: Wide) -> Array:
+    """Every output channel of the weight times its scale, rounded to the weight's element type.
 
     Output channels are axis 0 of a convolution, and axis 1 of a transposed one, group by group.
     """
-    wide: Wide = np.array(weight, np.float64, order="C")
+    scaled = np.empty_like(weight, order="C")
+    factor = _factor(op, weight.shape, scale)
+    rows = max(1, BLOCK // max(1, scaled[:1].size))
+    for start in range(0, len(weight), rows):
+        part = slice(start, start + rows)
+        scaled[part] = weight[part].astype(np.float64) * factor[part]
+    return scaled
+
+
+def _factor(op: Conv | ConvTranspose, shape: tuple[int, ...], scale: Wide) -> Wide:
+    """The scales, so shaped that they are stretched over a weight."""
     if isinstance(op, Conv):
-        wide *= scale.reshape(-1, 1, 1, 1)
-        return wide
-    inputs, outputs, *window = wide.shape
-    grouped = wide.reshape(op.groups, inputs // op.groups, outputs, *window)  # a view
-    grouped *= scale.reshape(op.groups, 1, outputs, 1, 1)
-    return wide
+        return scale.reshape(-1, 1, 1, 1)
+    inputs, outputs = shape[:2]
+    grouped = np.repeat(scale.reshape(op.groups, outputs), inputs // op.groups, axis=0)
+    return grouped[:, :, None, None]

@@ -15,6 +15,7 @@ from compiler.weights.files import Entry, SafetensorsFile, StrPath, bad_weights,
 from compiler.weights.init import NUMPY_TYPES, initialise
 from compiler.weights.isolated import CheckpointFile, open_checkpoint
 from compiler.weights.keymap import KeyMap, Rule, RuleError
+from compiler.weights.mapped import give_back
 from compiler.weights.mismatch import (
     Difference,
     Incoming,
@@ -144,6 +145,7 @@ def load_with_report(
             continue
         arrays[name] = _fitted(raw.pop(chosen[name].name), chosen[name], param)
         warnings += _not_finite(path, name, arrays[name], (owners or {}).get(name))
+        give_back(arrays[name])
     report = LoadReport(
         os.fspath(path),
         kind,

@@ -60,8 +60,10 @@ def instantiate(state: State, ref: BlockRef, call: Invocation) -> Anything:
         call.frame.statement,
     )
     values, spans = _arguments(state, frame, block, call, arranged)
+    layer = call.frame.layer
+    written = layer.span if layer is not None and call.args is layer.args else None
     instance = Instance(
-        block.name.name, path, _constants(block, values), call.span, block.name.span
+        block.name.name, path, _constants(block, values), call.span, block.name.span, written
     )
     frame.scope = (*call.frame.scope, instance)
     _bind_ports(state, frame, block, values, spans)

@@ -8,10 +8,18 @@ from segdsl import syntax
 from segdsl.elaborate.blocks import instantiate
 from segdsl.elaborate.builtins import call_builtin
 from segdsl.elaborate.frame import Frame
-from segdsl.elaborate.operators import call_operator
+from segdsl.elaborate.operators import call_operator, call_term
 from segdsl.elaborate.paths import written_path
 from segdsl.elaborate.state import Invocation, State, refuse
-from segdsl.elaborate.values import Anything, BlockRef, BuiltinRef, Callee, LayerRef, OperatorRef
+from segdsl.elaborate.values import (
+    Anything,
+    BlockRef,
+    BuiltinRef,
+    Callee,
+    LayerRef,
+    OperatorRef,
+    TermRef,
+)
 from segdsl.source import Span
 
 
@@ -52,6 +60,8 @@ def dispatch(state: State, callee: Callee, invocation: Invocation) -> Anything:
     match callee:
         case OperatorRef(cls):
             return call_operator(state, cls, invocation)
+        case TermRef(term):
+            return call_term(state, term, invocation)
         case BlockRef():
             return instantiate(state, callee, invocation)
         case LayerRef():

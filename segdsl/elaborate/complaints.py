@@ -8,6 +8,7 @@ from segdsl import syntax
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, Label, text_helps
 from segdsl.imports import Module
 from segdsl.ops.base import OPS
+from segdsl.ops.terms import TERMS
 from segdsl.source import Span
 from segdsl.spelling import FOREIGN_CALLABLES, foreign_framework, nearest
 from segdsl.types import INITIALISERS
@@ -47,7 +48,7 @@ def callable_names(module: Module) -> set[str]:
     """Everything that a call in this file may name, apart from local layers and parameters."""
     items = module.items.items()
     blocks = {name for name, (entry, _) in items if isinstance(entry, syntax.Block)}
-    return operator_names() | blocks | BUILTINS
+    return operator_names() | blocks | BUILTINS | set(TERMS)
 
 
 def guess_help(

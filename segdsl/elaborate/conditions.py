@@ -11,6 +11,9 @@ from segdsl.ops.ports import Comparison, SizeCondition
 from segdsl.source import Span
 from segdsl.symbolic import Formula, symbols
 
+MAX_DIVISOR = 65_536
+"""The largest divisor that is looked for."""
+
 FLIPPED = {"==": "==", "!=": "!=", "<=": "<=", ">=": ">=", "<": "<", ">": ">"}
 
 
@@ -86,9 +89,41 @@ def check_constraints(
             left = _left_side(state, frame, constraint.condition)
             notes = (f"`{text}` is false{values}{left}",)
             message = constraint.message or f"`{text}` does not hold"
-            refuse(frame, "E2006", message, call, notes=notes)
+            helps = _divisors(frame, constraint.condition)
+            refuse(frame, "E2006", message, call, notes=notes, helps=helps)
         if isinstance(answer, tuple):
             state.claims.extend(_claim(frame, c, constraint, call) for c in answer)
+
+
+def _divisors(frame: Frame, condition: syntax.Expr) -> tuple[str, ...]:
+    """Where `C % reduction == 0` is false: the values of `reduction` next to it that divide C."""
+    match condition:
+        case syntax.Compare(
+            syntax.Binary(syntax.Name(whole, _), (("%", syntax.Name(part, _)),), _),
+            (("==", syntax.Number(0, "", _)),),
+            _,
+        ):
+            pass
+        case _:
+            return ()
+    total, given = _whole(frame, whole), _whole(frame, part)
+    if total is None or given is None or part in frame.dims:
+        return ()
+    near = range(1, min(total, MAX_DIVISOR) + 1)
+    below = max((d for d in near if total % d == 0 and d < given), default=None)
+    above = min((d for d in near if total % d == 0 and d > given), default=None)
+    words = [f"`{part}={d}`" for d in (below, above) if d is not None]
+    return (f"{whole} divides by {' or '.join(words)}",) if words else ()
+
+
+def _whole(frame: Frame, name: str) -> int | None:
+    """The value of a name that stands for a whole number above 0."""
+    binding = frame.names.find(name)
+    value = binding.value if binding is not None else None
+    if binding is None and name in frame.dims:
+        value = frame.dims[name].size
+    known = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return value if known and isinstance(value, int) else None
 
 
 def _left_side(state: State, frame: Frame, condition: syntax.Expr) -> str:

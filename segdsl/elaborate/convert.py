@@ -9,10 +9,11 @@ from typing import Any, Literal, Union, get_args, get_origin
 from segdsl import syntax
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, text_helps
 from segdsl.elaborate.values import Anything, Quantity, describe
+from segdsl.ops.terms import Term
 from segdsl.source import Span
 from segdsl.spelling import FOREIGN_CALLABLES, foreign_framework, nearest
 from segdsl.symbolic import Formula
-from segdsl.types import Initialiser, Pair, Sides
+from segdsl.types import Initialiser, Pair, Sides, Slot
 
 
 class Mismatch(Exception):
@@ -63,11 +64,11 @@ def convert(value: Anything, hint: Any, unit: str = "") -> Any:
     if isinstance(value, Quantity):
         value = _without_unit(value, unit)
     if get_origin(hint) in (Union, UnionType):
-        return _convert_union(value, get_args(hint))
+        return _convert_union(value, get_args(hint), unit)
     if get_origin(hint) is Literal:
         return _convert_choice(value, get_args(hint))
     if get_origin(hint) is tuple:
-        return _convert_tuple(value, get_args(hint))
+        return _convert_tuple(value, get_args(hint), unit)
     return _convert_plain(value, hint)
 
 
@@ -78,11 +79,11 @@ def _without_unit(value: Quantity, unit: str) -> int | float:
     return value.value
 
 
-def _convert_union(value: Anything, options: tuple[Any, ...]) -> Any:
+def _convert_union(value: Anything, options: tuple[Any, ...], unit: str) -> Any:
     failures: list[Mismatch] = []
     for option in sorted(options, key=lambda o: o is not NoneType):
         try:
-            return convert(value, option)
+            return convert(value, option, unit)
         except Mismatch as mismatch:
             failures.append(mismatch)
     special = next((f for f in failures if f.code != "E2003"), None)
@@ -100,14 +101,14 @@ def _convert_choice(value: Anything, allowed: tuple[Any, ...]) -> Any:
     raise Mismatch(f"one of {words}", code, words=tuple(str(word) for word in allowed))
 
 
-def _convert_tuple(value: Anything, items: tuple[Any, ...]) -> Any:
+def _convert_tuple(value: Anything, items: tuple[Any, ...], unit: str) -> Any:
     if not isinstance(value, tuple):
         raise Mismatch("a list")
     if len(items) == 2 and items[1] is Ellipsis:
-        return tuple(convert(item, items[0]) for item in value)
+        return tuple(convert(item, items[0], unit) for item in value)
     if len(value) != len(items):
         raise Mismatch(f"a list of {len(items)}")
-    return tuple(convert(item, hint) for item, hint in zip(value, items, strict=True))
+    return tuple(convert(item, hint, unit) for item, hint in zip(value, items, strict=True))
 
 
 def _convert_plain(value: Anything, hint: Any) -> Any:
@@ -124,6 +125,8 @@ def _convert_plain(value: Anything, hint: Any) -> Any:
     if hint is str and isinstance(value, str):
         return value
     if hint is Initialiser and isinstance(value, Initialiser):
+        return value
+    if hint in (Slot, Term) and isinstance(value, hint):
         return value
     if hint is Pair:
         return _pair(value)
@@ -171,6 +174,8 @@ def expected(hint: Any) -> str:
         Initialiser: "an initialiser, such as `zeros` or `constant(0.1)`",
         Pair: "a whole number or [height, width]",
         Sides: "a whole number or four sides",
+        Slot: "a map",
+        Term: "a term, such as `gaussian(sxy=3)`",
     }
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(expected(option) for option in get_args(hint))
@@ -187,7 +192,7 @@ def wrong_value(name: str, value: Anything, mismatch: Mismatch, span: Span) -> D
     helps: tuple[Help, ...] = ()
     if mismatch.instead:
         edit = Edit(span, mismatch.instead)
-        helps = (Help(f"write `{mismatch.instead}`", (edit,), Applicability.LIKELY),)
+        helps = (Help(f"write `{mismatch.instead}`", (edit,), Applicability.CERTAIN),)
     if mismatch.code == "E2007" and isinstance(value, str):
         notes = _translation(value)
         guess = nearest(value, mismatch.words)

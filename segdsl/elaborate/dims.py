@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from segdsl import syntax
 from segdsl.diagnostics import Label
 from segdsl.elaborate.arithmetic import as_size
 from segdsl.elaborate.frame import Dim, Frame
-from segdsl.elaborate.state import Claim, State, refuse
+from segdsl.elaborate.state import Claim, State, Subject, refuse
 from segdsl.elaborate.values import Map, Ratio, describe
 from segdsl.source import Span
 from segdsl.symbolic import Formula, Size, substitute, symbol
+from segdsl.types import HEIGHT, WIDTH
 
 AXES = ("batch size", "number of channels", "height", "width")
 DTYPES = frozenset({"f16", "bf16", "f32", "f64", "u8", "i64", "bool"})
@@ -47,7 +50,7 @@ def claim_shape(
         assert not isinstance(dim, syntax.AnyDims)
         if port and _solve(state, frame, dim, found, what):
             continue
-        _claim_size(state, frame, dim, found, axis, value.feature.rank, what, port)
+        _claim_size(state, frame, dim, found, axis, value, what, port)
 
 
 def _aligned(
@@ -181,11 +184,11 @@ def _claim_size(
     dim: syntax.Expr,
     found: Size,
     axis: int,
-    rank: int,
+    value: Map,
     what: str,
     port: bool,
 ) -> None:
-    declared = size_of(state, frame, dim)
+    declared, rank = size_of(state, frame, dim), value.feature.rank
     if declared == found:  # most claims end here, before any words are made
         return
     noun = AXES[axis] if rank == 4 else f"axis {axis}"
@@ -199,7 +202,7 @@ def _claim_size(
             return
         over, by = declared.numerator, declared.divisor
         claim = Claim("about", found, over, by, code, message, dim.span, frame.scope)
-        state.claims.append(claim)
+        state.claims.append(replace(claim, subject=_subject(what, value, axis)))
         return
     if isinstance(found, int) and isinstance(declared, int):
         if found != declared:
@@ -208,7 +211,14 @@ def _claim_size(
     if found - declared != 0:
         labels = _bound_labels(frame, dim)
         claim = Claim("equal", found, declared, 1, code, message, dim.span, frame.scope, labels)
-        state.claims.append(claim)
+        state.claims.append(replace(claim, subject=_subject(what, value, axis)))
+
+
+def _subject(what: str, value: Map, axis: int) -> Subject | None:
+    """The height or width of a map; None for other axes."""
+    if value.feature.rank != 4 or axis < 2:
+        return None
+    return Subject(what, value.value, HEIGHT if axis == 2 else WIDTH)
 
 
 def _known_ratio(frame: Frame, declared: Ratio, found: int, message: str, span: Span) -> None:

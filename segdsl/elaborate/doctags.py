@@ -1,4 +1,4 @@
-"""The tags of `##` comments: `@paper`, `@code`, `@weights`."""
+"""The tags of `##` comments: `@paper`, `@code`, `@weights`, `@mean`, `@std`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, Severity
 from segdsl.source import Source, Span
 from segdsl.spelling import nearest
 
-TAGS = ("paper", "code", "weights")
+TAGS = ("paper", "code", "weights", "mean", "std")
 _TAG = re.compile(r"^[ \t]*##[ \t]*@([A-Za-z_]\w*)", re.MULTILINE)
 
 

@@ -17,17 +17,19 @@ from segdsl.elaborate.values import (
     Callee,
     LayerRef,
     OperatorRef,
+    TermRef,
     Unknown,
     describe,
 )
 from segdsl.imports import Module
 from segdsl.infer import at_user
 from segdsl.ops.base import OPS
+from segdsl.ops.terms import TERMS
 from segdsl.source import Span
 
 EvaluateExpr = Callable[[State, Frame, syntax.Expr], Anything]
 
-CALLABLE = (OperatorRef, BlockRef, LayerRef, BuiltinRef)
+CALLABLE = (OperatorRef, TermRef, BlockRef, LayerRef, BuiltinRef)
 
 
 def find_callable(frame: Frame, name: str) -> Callee | None:
@@ -42,7 +44,7 @@ def find_callable(frame: Frame, name: str) -> Callee | None:
 
 
 def module_callable(module: Module, name: str) -> Callee | None:
-    """A block of the file, a function or an operator of the language."""
+    """A block of the file, a function, an operator or a term of the language."""
     if name in module.items:
         entry, home = module.items[name]
         if isinstance(entry, syntax.Block):
@@ -51,6 +53,8 @@ def module_callable(module: Module, name: str) -> Callee | None:
         return BuiltinRef(name)
     if name in OPS and not OPS[name].internal:
         return OperatorRef(OPS[name])
+    if name in TERMS:
+        return TermRef(TERMS[name])
     return None
 
 

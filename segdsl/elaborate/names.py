@@ -46,7 +46,7 @@ def survey(module: Module) -> Names:
     found: list[Diagnostic] = []
     items: dict[int, tuple[Entry, Sequence[Use]]] = {}
     broken: list[Entry] = []
-    for file in _files(module):
+    for file in own_files(module):
         found += check_tags(file.tree.source)
         for item in file.tree.items:
             if isinstance(item, syntax.ImportNames):
@@ -64,8 +64,8 @@ def survey(module: Module) -> Names:
     return Names(tuple(found), unfit)
 
 
-def _files(main: Module) -> list[Module]:
-    """The main file and every file of the user's that it reaches by imports."""
+def own_files(main: Module) -> list[Module]:
+    """The main file, first, and every file of the user's that it reaches by imports."""
     found: list[Module] = []
     pending = [main]
     while pending:

@@ -6,7 +6,7 @@ The operator becomes a node.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from segdsl import syntax
@@ -14,20 +14,23 @@ from segdsl.analysis.reach.alignment import auto_offset
 from segdsl.diagnostics import SegError
 from segdsl.elaborate.arithmetic import node_label
 from segdsl.elaborate.convert import Mismatch, choices, convert, takes_initialiser, wrong_value
+from segdsl.elaborate.crf_remarks import remarks
 from segdsl.elaborate.frame import Frame
 from segdsl.elaborate.initialisers import ambiguous_choice, initialiser_problem, is_initialiser
 from segdsl.elaborate.paths import default_path
-from segdsl.elaborate.signature import arrange, operator_signature
+from segdsl.elaborate.signature import Signature, arrange, operator_signature, term_signature
 from segdsl.elaborate.state import Invocation, State, refuse
-from segdsl.elaborate.values import Anything, Map, Quantity, Record, describe
+from segdsl.elaborate.values import Anything, Map, Quantity, Record, TermValue, describe
 from segdsl.infer import at_user, explain
 from segdsl.ops.base import Op, RuleError, signature
 from segdsl.ops.combine import Crop
+from segdsl.ops.crf import MeanField
+from segdsl.ops.terms import Term, term_fields
 from segdsl.source import Span
-from segdsl.types import INITIALISERS, Initialiser, Pair
+from segdsl.types import INITIALISERS, Initialiser, Pair, Slot
 
-UNITS = {("resize", "scale"): "x"}
-"""The unit that an argument may carry, by operator and argument."""
+UNITS = {("resize", "scale"): "x", ("gaussian", "sxy"): "px", ("bilateral", "sxy"): "px"}
+"""The unit that an argument may carry, by operator or term and argument."""
 
 
 def call_operator(state: State, cls: type[Op], call: Invocation) -> Anything:
@@ -39,7 +42,8 @@ def call_operator(state: State, cls: type[Op], call: Invocation) -> Anything:
     frame = call.frame
     arranged = _arrange(state, cls, call)
     operands, spans = _operands(state, cls, call, arranged)
-    fields, parts = _fields(state, cls, call, arranged)
+    slots = Slots(operands, spans) if cls.slotted else None
+    fields, parts = _fields(state, cls, call, arranged, slots)
     if cls.name == "identity":
         return operands[0]
     try:
@@ -59,9 +63,81 @@ def call_operator(state: State, cls: type[Op], call: Invocation) -> Anything:
         path_span=call.path_span,
         label=node_label(frame, label),
     )
+    if isinstance(op, MeanField):
+        state.report_all(remarks(state.builder, op, call, operands, spans))
     if len(results) == 1:
         return results[0]
     return Record(cls.name, dict(zip(op.results, results, strict=True)))
+
+
+def call_term(state: State, cls: type[Term], call: Invocation) -> TermValue:
+    """A pairwise term, checked as far as it can be alone; its maps wait for the operator.
+
+    Raises:
+        SegError: arguments are wrong, or a path was written.
+    """
+    frame = call.frame
+    if call.path is not None:
+        message = f"`{cls.name}` has no weights, so it takes no path"
+        refuse(frame, "E2017", message, call.path_span or call.span)
+    arranged = _arranged(term_signature(cls), call)
+    values: dict[str, Anything] = {}
+    spans: dict[str, Span] = {}
+    for name, hint in term_fields(cls).items():
+        if name == "guide" and call.piped is not None:
+            values[name], spans[name] = call.piped
+        elif name in arranged:
+            expr = arranged[name].value
+            values[name] = argument(state, call.args_frame, expr, hint)
+            spans[name] = expr.span
+    maps = Slots([], [])
+    try:
+        built = {
+            name: _converted(
+                call,
+                cls.name,
+                name,
+                maps.placed(value, spans[name], name, {}),
+                term_fields(cls)[name],
+                spans[name],
+            )
+            for name, value in values.items()
+        }
+        cls(**built)
+    except RuleError as error:
+        raise SegError(
+            explain(error, span=call.span, parts=dict(spans), inputs=(), scope=frame.scope)
+        ) from error
+    plain = {name: v if isinstance(v, Map) else built[name] for name, v in values.items()}
+    return TermValue(cls, plain, spans)
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The operands of an operator, to which maps inside its arguments are added."""
+
+    operands: list[Map]
+    spans: list[Span]
+
+    def placed(
+        self, value: Anything, span: Span, at: str, parts: dict[str | int, Span]
+    ) -> Anything:
+        """The value with a slot for each map in it; terms become parts of the operator.
+
+        Where each argument of a term stands goes into `parts`, as `terms.0.sxy`.
+        """
+        match value:
+            case Map():
+                self.operands.append(value)
+                self.spans.append(span)
+                return Slot(len(self.operands) - 1)
+            case TermValue(cls, fields, spans):
+                parts.update({f"{at}.{name}": part for name, part in spans.items()})
+                return cls(**{n: self.placed(v, spans[n], at, parts) for n, v in fields.items()})
+            case tuple():
+                each = enumerate(value)
+                return tuple(self.placed(v, span, f"{at}.{i}", parts) for i, v in each)
+        return value
 
 
 def _aligned(state: State, op: Op, operands: Sequence[Map]) -> Op:
@@ -90,8 +166,12 @@ def _path(cls: type[Op], call: Invocation) -> str | None:
 
 
 def _arrange(state: State, cls: type[Op], call: Invocation) -> Mapping[str, syntax.Arg]:
+    return _arranged(operator_signature(cls), call)
+
+
+def _arranged(sig: Signature, call: Invocation) -> Mapping[str, syntax.Arg]:
     try:
-        return arrange(operator_signature(cls), call.args, call.piped is not None, call.callee_span)
+        return arrange(sig, call.args, call.piped is not None, call.callee_span)
     except SegError as error:
         raise SegError(*(at_user(d, call.frame.scope) for d in error.diagnostics)) from error
 
@@ -148,7 +228,11 @@ def _list_operand(
 
 
 def _fields(
-    state: State, cls: type[Op], call: Invocation, arranged: Mapping[str, syntax.Arg]
+    state: State,
+    cls: type[Op],
+    call: Invocation,
+    arranged: Mapping[str, syntax.Arg],
+    slots: Slots | None,
 ) -> tuple[dict[str, Any], dict[str | int, Span]]:
     values: dict[str, Any] = {}
     parts: dict[str | int, Span] = {}
@@ -157,13 +241,30 @@ def _fields(
             continue
         expr = arranged[name].value
         value = argument(state, call.args_frame, expr, hint)
-        try:
-            values[name] = convert(value, hint, UNITS.get((cls.name, name), ""))
-        except Mismatch as mismatch:
-            diagnostic = wrong_value(name, value, mismatch, expr.span)
-            raise SegError(at_user(diagnostic, call.frame.scope)) from mismatch
+        if hint == tuple[Term, ...]:
+            _refuse_others(call.frame, name, value, expr.span)
+        given = value if slots is None else slots.placed(value, arranged[name].span, name, parts)
+        values[name] = _converted(call, cls.name, name, given, hint, expr.span)
         parts[name] = arranged[name].span
     return values, parts
+
+
+def _refuse_others(frame: Frame, name: str, value: Anything, span: Span) -> None:
+    """Refuse a list of terms that holds something else."""
+    for place, item in enumerate(value if isinstance(value, tuple) else ()):
+        if not isinstance(item, TermValue):
+            what = f"element {place} of `{name}` is {describe(item)}"
+            refuse(frame, "E2003", f"{what}, not a term such as `gaussian(sxy=3)`", span)
+
+
+def _converted(
+    call: Invocation, callee: str, name: str, value: Anything, hint: Any, span: Span
+) -> Any:
+    try:
+        return convert(value, hint, UNITS.get((callee, name), ""))
+    except Mismatch as mismatch:
+        diagnostic = wrong_value(name, value, mismatch, span)
+        raise SegError(at_user(diagnostic, call.frame.scope)) from mismatch
 
 
 def argument(state: State, frame: Frame, expr: syntax.Expr, hint: Any) -> Anything:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from segdsl.elaborate.values import BlockRef, BuiltinRef, OperatorRef
+from segdsl.elaborate.values import BlockRef, BuiltinRef, OperatorRef, TermRef
 from segdsl.source import Span
 
 
@@ -21,7 +21,7 @@ class Vague(Enum):
     """A `layer`: takes one map and no arguments."""
 
 
-Meaning = OperatorRef | BlockRef | BuiltinRef | Vague
+Meaning = OperatorRef | TermRef | BlockRef | BuiltinRef | Vague
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
-from functools import cached_property
+from dataclasses import MISSING, dataclass, fields
+from functools import cache, cached_property
 
 from segdsl import syntax
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, SegError, text_helps
 from segdsl.ops.base import Op, signature
+from segdsl.ops.terms import Term, term_fields
 from segdsl.source import Span
 from segdsl.spelling import FOREIGN_ARGUMENTS, nearest
+from segdsl.types import Slot
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,18 @@ def _of_operator(cls: type[Op]) -> Signature:
         for name, (field, _) in signature(cls).items()
     ]
     return Signature(cls.name, (*operands, *fields))
+
+
+@cache
+def term_signature(cls: type[Term]) -> Signature:
+    """The signature of a pairwise term: its guide is an operand."""
+    return Signature(
+        cls.name,
+        tuple(
+            Parameter(field.name, field.default is MISSING, not field.kw_only, hint is Slot)
+            for field, hint in zip(fields(cls), term_fields(cls).values(), strict=True)  # type: ignore[arg-type]
+        ),
+    )
 
 
 def block_signature(block: syntax.Block) -> Signature:
@@ -153,7 +167,13 @@ def _too_many(
     notes: tuple[str, ...] = ()
     if sig.name in ("conv", "conv_transpose", "linear"):
         notes = ("the input channels come from the map that flows in",)
-    return Diagnostic("E2002", message, arg.span, notes=notes)
+    helps: tuple[Help, ...] = ()
+    if notes and piped and len(unnamed) == len(places) + 1 > 1:
+        first, second = unnamed[0].span, unnamed[1].span
+        rest = ", ".join(a.span.text for a in unnamed[1:])
+        edit = Edit(Span(first.source, first.start, second.start), "")
+        helps = (Help(f"write `{sig.name}({rest})`", (edit,), Applicability.LIKELY),)
+    return Diagnostic("E2002", message, arg.span, notes=notes, helps=helps)
 
 
 def _unknown(sig: Signature, name: syntax.Ident) -> Diagnostic:

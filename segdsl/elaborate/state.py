@@ -13,12 +13,21 @@ from segdsl.elaborate.frame import Failed, Frame
 from segdsl.elaborate.values import Anything
 from segdsl.imports import Module
 from segdsl.infer import at_user
-from segdsl.ir import Scope
+from segdsl.ir import Scope, Value
 from segdsl.limits import Limits
 from segdsl.ops.ports import SizeCondition
 from segdsl.source import Span
 from segdsl.symbolic import Size
-from segdsl.types import Initialiser
+from segdsl.types import Axis, Initialiser
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a claim about a height (axis 0) or width (axis 1) speaks of, in words and as a value."""
+
+    what: str
+    value: Value
+    axis: Axis
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class Claim:
     scope: Scope
     labels: tuple[Label, ...] = ()
     condition: SizeCondition | None = None
+    subject: Subject | None = None
 
 
 @dataclass(frozen=True)

@@ -343,7 +343,7 @@ def _run_weight(state: State, frame: Frame, statement: syntax.WeightStmt) -> Non
         (),
         frame,
         span=statement.span,
-        parts={},
+        parts={f"shape.{i}": dim.span for i, dim in enumerate(declared.dims)},
         path=path,
         label=node_label(frame, statement.name.name),
     )

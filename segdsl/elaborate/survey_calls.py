@@ -31,10 +31,12 @@ from segdsl.elaborate.signature import (
     arrange,
     block_signature,
     operator_signature,
+    term_signature,
 )
 from segdsl.elaborate.survey_state import Survey, Use
-from segdsl.elaborate.values import BlockRef, BuiltinRef, OperatorRef
+from segdsl.elaborate.values import BlockRef, BuiltinRef, OperatorRef, TermRef
 from segdsl.ops.base import signature
+from segdsl.ops.terms import term_fields
 from segdsl.source import Span
 
 
@@ -217,6 +219,10 @@ def check_call(
             hints = {name: hint for name, (_, hint) in signature(cls).items()}
             units = {name: unit for (operator, name), unit in UNITS.items() if operator == cls.name}
             _arguments(survey, operator_signature(cls), args, hints, units, span, piped=piped)
+        case TermRef(term):
+            hints = term_fields(term)
+            units = {name: unit for (callee, name), unit in UNITS.items() if callee == term.name}
+            _arguments(survey, term_signature(term), args, hints, units, span, piped=piped)
         case BlockRef(block, _):
             sig = block_signature(block)
             hints = {p.name.name: parameter_hint(p) for p in block.params}

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from segdsl import syntax
 from segdsl.ir import Const, Value
 from segdsl.ops.base import Op
+from segdsl.ops.terms import Term
 from segdsl.source import Span
 from segdsl.symbolic import Formula, Size
-from segdsl.types import Feature, Initialiser
+from segdsl.types import Feature, Initialiser, Slot
 
 if TYPE_CHECKING:
     from segdsl.elaborate.frame import Frame
@@ -64,6 +65,22 @@ class OperatorRef:
 
 
 @dataclass(frozen=True, slots=True)
+class TermRef:
+    """A pairwise term in callable position."""
+
+    cls: type[Term]
+
+
+@dataclass(frozen=True, slots=True)
+class TermValue:
+    """A pairwise term with its arguments, and where each stands; it becomes part of an operator."""
+
+    cls: type[Term]
+    fields: Mapping[str, Anything]
+    spans: Mapping[str, Span]
+
+
+@dataclass(frozen=True, slots=True)
 class BlockRef:
     """A block with the module it was written in."""
 
@@ -93,7 +110,7 @@ class BuiltinRef:
     name: str
 
 
-Callee = OperatorRef | BlockRef | LayerRef | BuiltinRef
+Callee = OperatorRef | TermRef | BlockRef | LayerRef | BuiltinRef
 
 Anything = (
     int
@@ -108,9 +125,13 @@ Anything = (
     | Map
     | Record
     | OperatorRef
+    | TermRef
+    | TermValue
     | BlockRef
     | LayerRef
     | BuiltinRef
+    | Slot
+    | Term
     | tuple["Anything", ...]
 )
 """Any value of the language; lists are tuples."""
@@ -141,6 +162,10 @@ def describe(value: Anything) -> str:
             return f"the size {value}"
         case Initialiser():
             return f"the initialiser {value}"
+        case TermValue(cls=cls):
+            return f"a term `{cls.name}`"
+        case Slot() | Term():
+            return str(value)
     return f"`{callee_name(value)}`, something to call"
 
 
@@ -154,7 +179,7 @@ def number_text(value: float | Quantity) -> str:
 def callee_name(value: Callee) -> str:
     """The name of something that can be called."""
     match value:
-        case OperatorRef(cls):
+        case OperatorRef(cls) | TermRef(cls):
             return cls.name
         case BlockRef(block, _):
             return block.name.name
@@ -171,8 +196,8 @@ def as_const(value: Anything) -> Const:
             return value.value
         case tuple():
             return tuple(as_const(item) for item in value)
-        case OperatorRef() | BlockRef() | LayerRef() | BuiltinRef():
+        case OperatorRef() | TermRef() | BlockRef() | LayerRef() | BuiltinRef():
             return callee_name(value)
-        case Map() | Record():
+        case Map() | Record() | TermValue():
             return None
     return str(value)

@@ -51,6 +51,9 @@ class Op:
     """How many of the last operands may be left out."""
     variadic: ClassVar[bool] = False
     """The single operand is a list of maps: any number (at least one) of slots."""
+    slotted: ClassVar[bool] = False
+    """Some fields may be given by maps: their values follow the operands, and the fields hold
+    `Slot`s."""
     sizes_only: ClassVar[frozenset[str]] = frozenset()
     """Operands of which only height and width are read (`like`)."""
     internal: ClassVar[bool] = False
@@ -92,6 +95,11 @@ class Op:
     def macs(self, *inputs: Feature) -> int:
         """Multiply-accumulates at these (known) sizes, for the batch they state."""
         return 0
+
+    @property
+    def macs_at_most(self) -> bool:
+        """Whether `macs` is a bound, because the cost depends on the data."""
+        return False
 
     def operand_name(self, slot: int) -> str:
         """The name of the operand in a slot."""

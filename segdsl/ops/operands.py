@@ -68,7 +68,7 @@ def float_channels(x: Feature, slot: int = 0) -> Feature:
     return x
 
 
-def split_channels(channels: int, groups: int, blame: str = "groups") -> int:
+def split_channels(channels: int, groups: int, blame: str | int = "groups") -> int:
     """Channels of one group.
 
     Raises:

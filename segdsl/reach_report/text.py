@@ -144,11 +144,12 @@ def _fraction(value: Fraction | None) -> str:
 
 
 def tags_text(row: AxisRow) -> str:
-    """`local`, `local; global via gate`, `global via stat`."""
+    """`local`, `local; global via se (gate)`, `global via stat`."""
     found = row.reach
     if found.tags == ("local",):
         return "local" if row.has_local else _NONE
-    via = f" via {' and '.join(found.via)}"
+    gates = f"{', '.join(found.gates)} (gate)" if found.gates else "gate"
+    via = f" via {' and '.join(gates if kind == 'gate' else kind for kind in found.via)}"
     match found.full:
         case None:
             wide = f"the same{via}"

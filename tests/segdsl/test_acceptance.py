@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from segdsl.acceptance import first_outside, refused_size
+from segdsl.acceptance import refused_size
 from segdsl.analysis.sizes import Condition, solve
+from segdsl.claims import first_outside
 from segdsl.diagnostics import Diagnostic
 from segdsl.symbolic import symbol
 from tests.support.grown import examine_text

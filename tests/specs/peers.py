@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tests.specs.crf_references import CrfRnnScores, LargeFOV, MultiScale
 from tests.specs.references import (
     FCN8s,
     MilesialUNet,
@@ -106,6 +107,15 @@ PEERS = (
     Peer("fcn_resnet50", {"depth": 101}, _segmentation("fcn_resnet101"), (2, 3, 33, 49)),
     Peer("unet_resnet34", {}, _smp_unet, (2, 3, 64, 96)),
     Peer("fcn8s", {}, lambda: FCN8s(21), (1, 3, 33, 40)),
+    Peer("crfasrnn", {"crf": False}, lambda: CrfRnnScores(21), (1, 3, 33, 40)),
+    Peer("deeplabv1_largefov", {"crf": False}, lambda: LargeFOV(21), (2, 3, 33, 49)),
+    Peer("deeplabv2_crf", {"crf": False, "scales": (0.5,)}, lambda: MultiScale(21), (1, 3, 33, 49)),
+    Peer(
+        "convcrf",
+        {"crf": False, "depth": 50},
+        _segmentation("fcn_resnet50", aux=False),
+        (2, 3, 33, 49),
+    ),
     _unet("padded", channels=3, depth=4),
     _unet("padded", channels=1, depth=2),
     _unet("same", channels=3, depth=4),

@@ -58,6 +58,16 @@ def _resnet(depth: int, keys: str | None) -> Form:
 
 
 FORMS = (
+    Form("convcrf", {}),
+    Form("convcrf", {"crf": False}, "torchvision/fcn_resnet50 (no aux)"),
+    Form("convcrf", {"depth": 101, "blur": 1, "window": 7}),
+    Form("crfasrnn", {}),
+    Form("crfasrnn", {"crf": False}),
+    Form("deeplabv1_largefov", {}),
+    Form("deeplabv1_largefov", {"crf": False}, "DeepLab-LargeFOV VGG16 (3x3,r=12,1024)"),
+    Form("deeplabv2_crf", {}, keys="deeplabv2_resnet101_msc_kazuto1011"),
+    Form("deeplabv2_crf", {"crf": False}, "DeepLabV2 ResNet-101 ASPP-L MSC (0.5,0.75,1)"),
+    Form("deeplabv2_crf", {"classes": 182, "scales": ()}),
     Form("deeplabv3", {}, "torchvision/deeplabv3_resnet101", 21, "deeplabv3_resnet101"),
     Form("deeplabv3", {"aux": False}, "torchvision/deeplabv3_resnet101 (no aux)"),
     Form("deeplabv3", {"depth": 50, "classes": 19}),

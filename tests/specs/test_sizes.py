@@ -28,6 +28,10 @@ CHOSEN = tuple(
 """One of each kind: other depths have the same sizes. The deep valid U-Net begins at 188."""
 
 
+SPARSE = {"convcrf": 10, "deeplabv2_crf": 10}
+"""Specs whose backbone is tried at every size by another one: one size in ten will do."""
+
+
 def shapes_at(module: nn.Module, height: int, width: int, channels: int) -> list[tuple[int, ...]]:
     with torch.no_grad():
         outputs = tensors(module(torch.empty(1, channels, height, width, device="meta")))
@@ -73,7 +77,8 @@ def test_accepted_sizes_are_those_that_run(peer: Peer) -> None:
         theirs = peer.make().eval()
     ours = to_torch(graph).to("meta").eval()
     channels = peer.image[1]
-    for (height, width), fits in sizes_of(program.accepted["H"]).items():
+    pairs = list(sizes_of(program.accepted["H"]).items())
+    for (height, width), fits in pairs[:: SPARSE.get(peer.spec, 1)]:
         found = runs(theirs, height, width, channels)
         assert (found is not None) == fits, (height, width)
         if found is not None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from segdsl.infer import requirements
 from segdsl.ops.base import OPS, Op, RuleError
 from segdsl.ops.operands import AXES
+from segdsl.ops.window import out_size
 from segdsl.types import Feature, Initialiser, Pair, Sides
 from tests.support.refusals import make
 
@@ -28,7 +29,8 @@ class Case:
 
 Maker = Callable[[Draw], Case]
 MAKERS: dict[str, Maker] = {}
-INTERNAL = ("input", "output", "weight")
+INTERNAL = ("input", "output", "weight", "mean_field")
+"""Operators that are no function of maps alone, with tests of their own."""
 
 ints = st.integers
 kernels = st.builds(Pair, ints(1, 5), ints(1, 5))
@@ -408,3 +410,48 @@ def _fold(draw: Draw) -> Case:
         return Case(make("fold", kernel, **fields), (columns, like))
     to = Pair(int(like.shape[2]), int(like.shape[3]))  # type: ignore[arg-type]
     return Case(make("fold", kernel, to=to, **fields), (columns,))
+
+
+def _moved(draw: Draw, op: Op, x: Feature, points: int, *, mask: bool) -> Case:
+    """A deformable operator on `x` with an offset map (and a mask) of the size of its result."""
+    window = [op.nominal(axis) for axis in (0, 1)]  # type: ignore[attr-defined]
+    sizes = [out_size(x.spatial(axis), window[axis]) for axis in (0, 1)]  # type: ignore[arg-type]
+    assume(all(isinstance(size, int) and size > 0 for size in sizes))
+    if draw(ints(0, 9)) == 0:
+        sizes[draw(ints(0, 1))] += 1
+    maps = [Feature((x.batch, c * points, *sizes)) for c in (2, 1)[: 1 + mask]]
+    return Case(op, (x, *maps))
+
+
+limits = st.none() | st.sampled_from([0.0, 0.25, 1.0, 1.5])
+
+
+@maker("deform_conv")
+def _deform_conv(draw: Draw) -> Case:
+    groups, parts = draw(ints(1, 2)), draw(ints(1, 2))
+    fields = {"stride": draw(steps), "pad": draw(paddings), "dilation": draw(rates)}
+    fields |= {"groups": groups, "offset_groups": parts, "offset_limit": draw(limits)}
+    kernel = draw(kernels)
+    op = make("deform_conv", groups * draw(ints(1, 2)), kernel, bias=draw(st.booleans()), **fields)
+    x = shape(draw, groups * parts * draw(ints(1, 2)), high=8)
+    return _moved(draw, op, x, parts * kernel[0] * kernel[1], mask=draw(st.booleans()))
+
+
+@maker("dcnv3_core")
+def _dcnv3_core(draw: Draw) -> Case:
+    groups, centre = draw(ints(1, 3)), draw(st.booleans())
+    kernel = Pair(3, 3) if centre else draw(kernels)
+    fields = {"stride": draw(steps), "pad": draw(paddings), "dilation": draw(rates)}
+    fields |= {"offset_scale": draw(st.sampled_from([0.5, 1.0, 2.0]))}
+    fields |= {"softmax": draw(st.booleans()), "offset_limit": draw(limits)}
+    op = make("dcnv3_core", groups=groups, kernel=kernel, remove_center=centre, **fields)
+    x = shape(draw, groups * draw(ints(1, 3)), high=8)
+    return _moved(draw, op, x, groups * len(op.points), mask=True)  # type: ignore[attr-defined]
+
+
+@maker("center_feature_scale")
+def _center_feature_scale(draw: Draw) -> Case:
+    groups, features = draw(ints(1, 3)), draw(ints(1, 4))
+    x = shape(draw, groups * draw(ints(1, 3)))
+    arrays = (Feature((groups, features)), Feature((groups,)))
+    return Case(make("center_feature_scale"), (x, x, x.with_channels(features), *arrays))

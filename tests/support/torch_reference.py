@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from segdsl.ops import activation as act
 from segdsl.ops import combine as com
 from segdsl.ops import conv as cnv
+from segdsl.ops import deform as dfm
 from segdsl.ops import elementwise as ele
 from segdsl.ops import norm as nrm
 from segdsl.ops import pool as pol
@@ -22,6 +23,7 @@ from segdsl.ops import resize as res
 from segdsl.ops import tensor as ten
 from segdsl.ops.base import Op
 from segdsl.types import Feature, Pair
+from tests.support import deform_reference
 
 DIMS = {"batch": 0, "channels": 1, "height": 2, "width": 3}
 MODES = {
@@ -87,6 +89,8 @@ def module(op: Op, *inputs: Feature) -> nn.Module | None:
                 channels, op.out, op.kernel, op.stride, 0, op.output_pad, op.groups, op.bias,
                 op.dilation,
             )  # fmt: skip
+        case dfm.DeformConv():
+            return nn.Conv2d(channels, op.out, op.kernel, groups=op.groups, bias=op.bias)
         case cnv.Linear():
             return nn.Linear(channels, op.out, op.bias)
         case nrm.BatchNorm(frozen=True):
@@ -127,7 +131,7 @@ def _run(op: Op, inputs: Sequence[Tensor], layer: nn.Module | None) -> Tensor | 
         return SIMPLE[op.name](x)
     if isinstance(op, ele.Arithmetic):
         return _arithmetic(op, inputs)
-    for family in (_weighted, _pools, _plain, _combine, _tensor):
+    for family in (deform_reference.run, _weighted, _pools, _plain, _combine, _tensor):
         answer = family(op, inputs, layer)
         if answer is not None:
             return answer

@@ -11,7 +11,7 @@ from segdsl.analysis.reach.gather import NOTHING, Bools, Ints, passes, table
 from segdsl.analysis.reach.periodic import Phases
 from segdsl.analysis.reach.wiring import Wire, Wiring, wire_at
 from segdsl.ir import Graph, Value
-from segdsl.taps import Nothing, Whole
+from segdsl.taps import Nothing, Taps, Whole
 from segdsl.types import Axis
 
 FAR = np.iinfo(np.int64).max
@@ -140,17 +140,17 @@ def _parts(
         taps, kind = wired.taps[axis][slot], wired.tags[axis][slot]
         if field is None or isinstance(taps, Nothing) or (local and kind != "value"):
             continue
-        if isinstance(taps, Whole):
-            found.append(_spread(field, size))
-            continue
-        if not local and taps.also is not None:
-            found.append(_spread(field, size))
         before = _size(wiring, wired.operands[slot].node, axis)
-        if passes(taps, before, size):
-            found.append(field)
-        else:
-            found.append(_gathered(field, table(taps, before, size)))
+        for each in (taps,) if local else taps.dependences:
+            found.append(_read(field, each, before, size))
     return found
+
+
+def _read(field: Field, taps: Taps, before: int, size: int) -> Field:
+    """What `size` outputs read by these taps alone of an operand with `before` pixels."""
+    if isinstance(taps, Whole):
+        return _spread(field, size)
+    return field if passes(taps, before, size) else _gathered(field, table(taps, before, size))
 
 
 def _spread(field: Field, size: int) -> Field:

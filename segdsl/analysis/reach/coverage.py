@@ -52,7 +52,10 @@ def needed(wiring: Wiring, axis: Axis, targets: Iterable[str]) -> dict[str, Need
 
 def pulled(need: Needed, taps: Taps) -> Needed:
     """The positions of an operand that the needed outputs read."""
-    if taps.also is not None or why_not_periodic(taps) is not None:
+    if taps.also is not None:
+        own, more = (pulled(need, each) for each in taps.dependences)
+        return either(own, more)
+    if why_not_periodic(taps) is not None:
         return ALL
     assert taps.advance is not None
     out, into = taps.advance

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from segdsl.analysis.reach.alignment import Centre, Place, crop_between, parts
-from segdsl.analysis.reach.concrete import Concrete, fields
 from segdsl.analysis.reach.coverage import losers, needed
+from segdsl.analysis.reach.holes import idle_taps, missing, openers
 from segdsl.analysis.reach.leftovers import leftovers
 from segdsl.analysis.reach.periodic import Phases, State
-from segdsl.analysis.reach.spans import DENSE
-from segdsl.analysis.reach.support import unused
 from segdsl.analysis.reach.tables import Reach, density, reach
 from segdsl.analysis.reach.wiring import AXES, accepted_sizes
 from segdsl.analysis.sizes import SizeSet
@@ -22,6 +21,9 @@ from segdsl.ops.combine import Crop
 from segdsl.ops.resize import Resize
 from segdsl.taps import Nothing, Sliding
 from segdsl.types import Axis
+
+if TYPE_CHECKING:
+    from segdsl.analysis.reach.concrete import Concrete
 
 CODES = {
     "gridding": "W7002",
@@ -92,6 +94,8 @@ def findings(
             found += _unread(table, axis)
     found += leftovers_of(graph, known, at)
     if at is not None:
+        from segdsl.analysis.reach.concrete import fields  # numpy, which no lint of any size needs
+
         concrete = fields(graph, at, input)
         for axis in AXES:
             found += _at_size(table, concrete, axis)
@@ -228,8 +232,10 @@ def _empty_phases(table: Reach, axis: Axis) -> Iterator[Finding]:
         if any(isinstance(s, Phases) and None in s.spans for s in before):
             continue
         empty = [f for f, span in enumerate(state.spans) if span is None]
-        listed = ", ".join(map(str, empty[:8])) + (", ..." if len(empty) > 8 else "")
-        message = f"{len(empty)} of {state.period} phases see nothing but the bias: phase {listed}"
+        message = (
+            f"{len(empty)} of {state.period} phases see nothing but the bias: phase "
+            f"{_listed(empty)}"
+        )
         numbers = {"period": state.period, "phases": tuple(empty)}
         yield Finding("empty_phase", node, (axis,), message, (), numbers)
 
@@ -243,36 +249,13 @@ def _gridding(table: Reach, axis: Axis) -> Iterator[Finding]:
             continue
         assert isinstance(state, Phases)
         offsets = missing(state)
-        message = f"only {share} of the pixels inside the field are read"
+        message = (
+            f"only {share} of the pixels inside the field are read: never {_listed(offsets)} "
+            f"from its first"
+        )
         numbers = {"density": share, "missing": offsets}
-        causes = tuple(_openers(table, node, axis))
+        causes = tuple(openers(table, node, axis))
         yield Finding("gridding", node, (axis,), message, causes, numbers)
-
-
-def missing(state: Phases) -> tuple[int, ...]:
-    """The pixels inside the field of the sparsest phase that are never read, from its first."""
-    spans = [span for _, span in state.read() if span.pixels is not None]
-    worst = min(spans, key=lambda span: Fraction(span.pixels or 0, span.length))
-    return tuple(i for i in range(worst.length) if not worst.mask >> i & 1)
-
-
-def _openers(table: Reach, last: str, axis: Axis) -> Iterator[str]:
-    """The nodes before `last` whose field has holes while those of their operands have none."""
-    wanted = {last}
-    for node in reversed(list(table.wiring.wires)):
-        if node not in wanted:
-            continue
-        wired = table.wiring.wires[node]
-        local = [v for v, k in zip(wired.operands, wired.tags[axis], strict=True) if k == "value"]
-        wanted.update(v.node for v in local)
-        if _holes(_local(table, Value(node), axis)) and not any(
-            _holes(_local(table, v, axis)) for v in local
-        ):
-            yield node
-
-
-def _holes(state: State) -> bool:
-    return isinstance(state, Phases) and any(span.bits != DENSE for _, span in state.read())
 
 
 def _unread(table: Reach, axis: Axis) -> Iterator[Finding]:
@@ -283,9 +266,9 @@ def _unread(table: Reach, axis: Axis) -> Iterator[Finding]:
         return
     share = Fraction(own.period - len(own.residues), own.period)
     lost = tuple(sorted(set(range(own.period)) - own.residues))
-    listed = ", ".join(map(str, lost[:8])) + (", ..." if len(lost) > 8 else "")
     message = (
-        f"no output reads {share} of the pixels: those whose index is {listed} modulo {own.period}"
+        f"no output reads {share} of the pixels: those whose index is {_listed(lost)} modulo "
+        f"{own.period}"
     )
     numbers = {"share": share, "period": own.period, "residues": lost}
     causes = tuple(losers(table.wiring, axis, need))
@@ -307,6 +290,8 @@ def leftovers_of(
 
 def _at_size(table: Reach, concrete: Concrete, axis: Axis) -> Iterator[Finding]:
     """What is wrong at one size only."""
+    from segdsl.analysis.reach.support import unused
+
     wiring = concrete.wiring
     size = wiring.extent(wiring.input, axis)
     assert isinstance(size, int)
@@ -338,17 +323,28 @@ def _too_wide(table: Reach, axis: Axis, size: int) -> Iterator[Finding]:
 
 
 def _padding_only(concrete: Concrete, node: Node, axis: Axis) -> Iterator[Finding]:
-    """Dilated windows of which at most one tap meets the map, wherever they stand."""
+    """Dilated windows with taps that never meet the map, wherever the window stands."""
     wired = concrete.wiring.wires[node.name]
     for operand, taps in zip(wired.operands, wired.taps[axis], strict=True):
         if not isinstance(taps, Sliding) or isinstance(taps, Nothing):
             continue
         window, size = taps.window, concrete.wiring.extent(operand.node, axis)
+        places = concrete.wiring.extent(node.name, axis)
         assert isinstance(size, int)
-        if window.kernel > 1 and size > 1 and window.dilation >= size:
-            message = (
-                f"on {size} pixels a window of dilation {window.dilation} meets the map with "
-                f"one tap at most; the others read only padding"
-            )
-            numbers = {"dilation": window.dilation, "size": size}
-            yield Finding("wider_than_input", node.name, (axis,), message, (), numbers)
+        assert isinstance(places, int)
+        dead = idle_taps(taps, size, places) if window.dilation > 1 else ()
+        if not dead:
+            continue
+        message = (
+            f"on {size} pixels {len(dead)} of the {window.kernel} taps of a window of dilation "
+            f"{window.dilation} read only padding: {_listed([tap + 1 for tap in dead])}"
+        )
+        numbers = {
+            "dilation": window.dilation, "size": size, "kernel": window.kernel, "taps": dead,
+        }  # fmt: skip
+        yield Finding("wider_than_input", node.name, (axis,), message, (), numbers)
+
+
+def _listed(numbers: Sequence[int], most: int = 8) -> str:
+    """As `1, 3, 5`; only the first ones of many."""
+    return ", ".join(map(str, numbers[:most])) + (", ..." if len(numbers) > most else "")

@@ -12,7 +12,7 @@ from functools import lru_cache
 from math import gcd, lcm
 
 from segdsl.analysis.reach.spans import DENSE, Span, contains, union
-from segdsl.taps import Bins, Corners, First, Nothing, Shifted, Sliding, Taps, Whole
+from segdsl.taps import Bins, Blurred, Corners, First, Nothing, Shifted, Sliding, Taps, Whole
 
 MAX_PERIOD = 4096
 """Longer periods are not computed (a decision, to keep hostile input cheap)."""
@@ -88,6 +88,8 @@ def why_not_periodic(taps: Taps) -> str | None:
             return "a margin or crop is split by an amount that depends on the size"
         case Corners():
             return "the ratio of a resize depends on the size"
+        case Blurred():
+            return "the coarse grid of a window begins where the size says"
         case Bins():
             return f"the {taps.bins} bins of an adaptive pool depend on the size"
         case First():
@@ -187,6 +189,9 @@ def _merge(read: Sequence[Phases]) -> State:
     period = lcm(*(state.period for state in read))
     if period > MAX_PERIOD:
         return Unknown(TOO_LONG)
+    big = max(read, key=lambda state: _covered(state) * (period // state.period))
+    if all(state is big or within(state, big) for state in read):
+        return big
     spans = tuple(_union([state.at(y) for state in read]) for y in range(period))
     return reduced(Phases(period, first.shift * period // first.period, spans))
 
@@ -194,6 +199,15 @@ def _merge(read: Sequence[Phases]) -> State:
 def keeps_step(one: Phases, other: Phases) -> bool:
     """Whether two fields advance alike."""
     return one.shift * other.period == other.shift * one.period
+
+
+def width(state: Phases) -> Fraction:
+    """The mean interval over phases: a field that holds another is never less wide."""
+    return Fraction(_covered(state), state.period)
+
+
+def _covered(state: Phases) -> int:
+    return sum(span.hi - span.lo + 1 for span in state.spans if span)
 
 
 def within(inner: State, outer: State) -> bool:
@@ -204,8 +218,9 @@ def within(inner: State, outer: State) -> bool:
         return False
     if not keeps_step(inner, outer):
         return False
-    for y in range(lcm(inner.period, outer.period)):
-        a, b = inner.at(y), outer.at(y)
-        if a is not None and (b is None or not contains(b, a)):
-            return False
-    return True
+    pairs: Iterable[tuple[Span | None, Span | None]]
+    if inner.period == outer.period:
+        pairs = zip(inner.spans, outer.spans, strict=True)
+    else:
+        pairs = ((inner.at(y), outer.at(y)) for y in range(lcm(inner.period, outer.period)))
+    return all(a is None or (b is not None and contains(b, a)) for a, b in pairs)

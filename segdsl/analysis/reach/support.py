@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
@@ -99,14 +100,14 @@ def _pushed(
             continue
         before = _extents(wiring, operand.node)
         after = _extents(wiring, node)
-        if not local and any(taps.also is not None for taps in pair):
-            yield operand.node, _Patch(0, 0, np.ones(before, dtype=bool))
-            continue
-        rows = _moved(patch.mask, patch.top, pair[0], before[0], after[0])
-        mask, left = _moved(rows[0].T, patch.left, pair[1], before[1], after[1])
-        trimmed = _trimmed(rows[1], left, mask.T)
-        if trimmed is not None:
-            yield operand.node, trimmed
+        both = [pair] if local else zip_longest(*(t.dependences for t in pair), fillvalue=None)
+        for down, across in both:
+            # An axis without a second dependence has its plain taps in that, too.
+            rows = _moved(patch.mask, patch.top, down or pair[0], before[0], after[0])
+            mask, left = _moved(rows[0].T, patch.left, across or pair[1], before[1], after[1])
+            trimmed = _trimmed(rows[1], left, mask.T)
+            if trimmed is not None:
+                yield operand.node, trimmed
 
 
 def _extents(wiring: Wiring, node: str) -> tuple[int, int]:
@@ -190,15 +191,20 @@ def _marked(
         if isinstance(taps, Nothing) or (local and kind != "value"):
             continue
         before = _extents(wiring, operand.node)[axis]
-        if isinstance(taps, Whole) or (taps.also is not None and not local):
-            yield operand.node, np.full(before, bool(mask.any()))
-        elif passes(taps, before, len(mask)):
-            yield operand.node, mask
-        else:
-            indices = table(taps, before, len(mask))[mask]
-            found = np.zeros(before, dtype=bool)
-            found[indices[indices != NOTHING]] = True
-            yield operand.node, found
+        for each in (taps,) if local else taps.dependences:
+            yield operand.node, _read(mask, each, before)
+
+
+def _read(mask: Bools, taps: Taps, before: int) -> Bools:
+    """Which of the `before` pixels of an operand the marked outputs read by these taps alone."""
+    if isinstance(taps, Whole):
+        return np.full(before, bool(mask.any()))
+    if passes(taps, before, len(mask)):
+        return mask
+    indices = table(taps, before, len(mask))[mask]
+    found = np.zeros(before, dtype=bool)
+    found[indices[indices != NOTHING]] = True
+    return found
 
 
 def supports(wiring: Wiring, value: Value, axis: Axis, *, local: bool = False) -> list[set[int]]:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from segdsl.analysis.reach.alignment import Centre, Centres, Place, centres
 from segdsl.analysis.reach.periodic import (
-    EVERYTHING,
     START,
     Everything,
     Phases,
@@ -17,6 +16,7 @@ from segdsl.analysis.reach.periodic import (
     Unknown,
     merge,
     through,
+    width,
     within,
 )
 from segdsl.analysis.reach.wiring import AXES, Wire, Wiring, wire
@@ -33,7 +33,8 @@ class Line(NamedTuple):
     """What a node depends on along one axis.
 
     `local` counts value edges only, `full` all of them. `tags` are the other kinds of edges on any
-    path, `via` the last such edge of each path. `rests` is the size class that this holds for.
+    path, `via` the last such edge of each path; `gates` are the blocks whose gates are among these.
+    `rests` is the size class that this holds for.
     """
 
     local: State
@@ -41,6 +42,7 @@ class Line(NamedTuple):
     tags: Tags = NO_TAGS
     via: Tags = NO_TAGS
     rests: str | None = None
+    gates: Tags = NO_TAGS
 
 
 UNTOUCHED = Line(None, None)
@@ -112,6 +114,7 @@ class AxisReach:
         density: the least share of pixels inside the field that are read; None: not tracked.
         tags: kinds of the other dependences, sorted, with `global`; `local` alone without any.
         via: the kinds of edges by which they come in.
+        gates: what the blocks are called whose gates are among these edges.
         full: the field along all edges; None: as the local one.
         assumes: the sizes for which this holds; None: for all.
         reason: why there are no numbers; None: there are.
@@ -131,6 +134,7 @@ class AxisReach:
     full: FullReach | str | None
     assumes: str | None
     reason: str | None
+    gates: tuple[str, ...] = ()
 
     @property
     def is_global(self) -> bool:
@@ -175,9 +179,9 @@ def _cell(wired: Wire, cells: Mapping[str, Cell]) -> Cell:
     line, parts = _line(wired, 0, [cell.lines[0] for cell in read])
     square = wired.taps[0] == wired.taps[1] and wired.rests[0] == wired.rests[1]
     if square and all(cell.lines[0] is cell.lines[1] for cell in read):
-        return Cell((line, line), _product(read, parts, parts))
+        return Cell((line, line), _product(read, parts, parts, (line.local, line.local)))
     other, more = _line(wired, 1, [cell.lines[1] for cell in read])
-    return Cell((line, other), _product(read, parts, more))
+    return Cell((line, other), _product(read, parts, more, (line.local, other.local)))
 
 
 def _line(wired: Wire, axis: Axis, read: Sequence[Line]) -> tuple[Line, list[State]]:
@@ -190,7 +194,8 @@ def _line(wired: Wire, axis: Axis, read: Sequence[Line]) -> tuple[Line, list[Sta
     local = merge(parts)
     tags, via = _tags(wired, axis, read)
     full = _full(taps, read) if tags else local
-    found = Line(local, local if full == local else full, tags, via, _rests(wired, axis, read))
+    rests, gates = _rests(wired, axis, read), _gates(wired, axis, read) if tags else NO_TAGS
+    found = Line(local, local if full == local else full, tags, via, rests, gates)
     return (read[0] if len(read) == 1 and _same(found, read[0]) else found), parts
 
 
@@ -205,12 +210,10 @@ def _same(found: Line, before: Line) -> bool:
 
 def _full(taps: Sequence[Taps], read: Sequence[Line]) -> State:
     """The field along all edges."""
-    parts: list[State] = [through(line.full, form) for line, form in zip(read, taps, strict=True)]
-    spread = any(
-        form.also is not None and line.full is not None
-        for line, form in zip(read, taps, strict=True)
-    )
-    return merge([*parts, EVERYTHING] if spread else parts)
+    return merge(
+        [through(line.full, each)
+         for line, form in zip(read, taps, strict=True) for each in form.dependences]
+    )  # fmt: skip
 
 
 def _tags(wired: Wire, axis: Axis, read: Sequence[Line]) -> tuple[Tags, Tags]:
@@ -227,6 +230,17 @@ def _tags(wired: Wire, axis: Axis, read: Sequence[Line]) -> tuple[Tags, Tags]:
     return tags, via
 
 
+def _gates(wired: Wire, axis: Axis, read: Sequence[Line]) -> Tags:
+    """The blocks whose gates are the last edge without plain values on some path."""
+    found = NO_TAGS
+    for line, kind in zip(read, wired.tags[axis], strict=True):
+        if kind == "value":
+            found = found | line.gates
+        elif kind == "gate" and line.full is not None and wired.owner:
+            found = found | {wired.owner}
+    return found
+
+
 def _rests(wired: Wire, axis: Axis, read: Sequence[Line]) -> str | None:
     """The class of sizes that a line holds for; None: all."""
     own = wired.rests[axis]
@@ -235,8 +249,13 @@ def _rests(wired: Wire, axis: Axis, read: Sequence[Line]) -> str | None:
     return own or next((rests for rests in inherited if rests), None)
 
 
-def _product(read: Sequence[Cell], rows: Sequence[State], columns: Sequence[State]) -> bool:
-    """Whether the local 2-D set is rows x columns.
+def _product(
+    read: Sequence[Cell],
+    rows: Sequence[State],
+    columns: Sequence[State],
+    whole: tuple[State, State],
+) -> bool:
+    """Whether the local 2-D set is rows x columns, where `whole` is their union on each axis.
 
     It is if one operand's set holds all others on both axes, or all are the same on one axis.
     """
@@ -246,9 +265,9 @@ def _product(read: Sequence[Cell], rows: Sequence[State], columns: Sequence[Stat
     )  # fmt: skip
     if not all(cell.product for cell, r in zip(read, rows, strict=True) if r is not None):
         return False
-    if len(pairs) <= 1:
+    if len(pairs) <= 1 or any(r is whole[0] and c is whole[1] for r, c in pairs):
         return True
-    if any(len({pair[axis] for pair in pairs}) == 1 for axis in AXES):
+    if any(all(pair[axis] == pairs[0][axis] for pair in pairs) for axis in AXES):
         return True
     # Only the widest can hold all others.
     big = max(pairs, key=lambda pair: _width(pair[0]))
@@ -257,10 +276,7 @@ def _product(read: Sequence[Cell], rows: Sequence[State], columns: Sequence[Stat
 
 def _width(state: State) -> tuple[int, Fraction]:
     """A measure by which a field that holds another is never smaller than it."""
-    if not isinstance(state, Phases):
-        return 1, Fraction(0)
-    total = sum(span.length for _, span in state.read())
-    return 0, Fraction(total, state.period)
+    return (0, width(state)) if isinstance(state, Phases) else (1, Fraction(0))
 
 
 def describe(line: Line, centre: Place) -> AxisReach:
@@ -272,7 +288,7 @@ def describe(line: Line, centre: Place) -> AxisReach:
         reason = _reason(line)
         return AxisReach(
             None, None, None, None, None, None, None, offsets, None,
-            tags, tuple(sorted(line.via)), full, line.rests, reason,
+            tags, tuple(sorted(line.via)), full, line.rests, reason, tuple(sorted(line.gates)),
         )  # fmt: skip
     state = line.local
     lengths = [span.length for _, span in state.read()]
@@ -291,6 +307,7 @@ def describe(line: Line, centre: Place) -> AxisReach:
         full,
         line.rests,
         None,
+        tuple(sorted(line.gates)),
     )
 
 

@@ -10,13 +10,15 @@ from math import lcm
 from segdsl.analysis.shapes import Shapes, shapes
 from segdsl.analysis.sizes import SizeSet, Undecidable, period, sizes
 from segdsl.infer import infer
-from segdsl.ir import Graph, Value
+from segdsl.ir import Graph, Instance, Node, Value
 from segdsl.ops.base import Op
 from segdsl.symbolic import Size, substitute, symbol, symbols
-from segdsl.taps import Corners, Shifted, Tag, Taps
+from segdsl.taps import Corners, Shifted, Sliding, Tag, Taps, Whole
 from segdsl.types import HEIGHT, WIDTH, Axis, Feature
 
 AXES: tuple[Axis, Axis] = (HEIGHT, WIDTH)
+
+_MOVED = Whole(tag="attend")
 
 
 class ReachError(ValueError):
@@ -44,13 +46,15 @@ class Wire:
     """A node with what it reads.
 
     `taps` holds one tuple per axis with the taps of each slot; `tags` the kind of each dependence
-    as it is for unknown sizes; `rests` the size classes that the taps rest on, per axis.
+    as it is for unknown sizes; `rests` the size classes that the taps rest on, per axis. `owner` is
+    what the innermost block with a gate is called where this node applies one ("" elsewhere).
     """
 
     operands: tuple[Value, ...]
     taps: tuple[tuple[Taps, ...], tuple[Taps, ...]]
     tags: tuple[tuple[Tag, ...], tuple[Tag, ...]]
     rests: tuple[str | None, str | None] = (None, None)
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,15 @@ def extent(feature: Feature, axis: Axis) -> Size:
 
 @lru_cache(maxsize=16384)
 def taps_of(op: Op, axis: Axis, inputs: tuple[Feature, ...]) -> tuple[Taps, ...]:
-    """The taps of every operand along an axis."""
-    return tuple(op.taps(slot, axis, *inputs) for slot in range(len(inputs)))
+    """The taps of every operand along an axis.
+
+    Where an axis of one pixel is moved, as in `flatten` after a global pool, that pixel is read.
+    """
+    found = [op.taps(slot, axis, *inputs) for slot in range(len(inputs))]
+    return tuple(
+        Sliding() if taps == _MOVED and extent(x, axis) == 1 else taps
+        for taps, x in zip(found, inputs, strict=True)
+    )
 
 
 def chosen_input(graph: Graph, name: str | None = None) -> str:
@@ -121,10 +132,12 @@ def wire(
         return Wiring(graph, name, plain, wires)
     known = accepted_sizes(graph) if accepted is None else accepted
     classes = _classes(open_nodes, operands, plain, known, at or {})
-    narrowed = _on_classes(graph, classes)
+    turns: dict[str, Size] = {n: symbol(n) * c.modulus + c.residue for n, c in classes.items()}
     for node in open_nodes:
-        inputs = [plain[v] for v in operands[node]] + [plain[Value(node)]]
-        wires[node] = _narrowed(graph[node].op, wires[node], narrowed, _named(inputs, classes))
+        inputs = [plain[v] for v in operands[node]]
+        narrowed = tuple(_on_class(feature, turns) for feature in inputs)
+        words = _named([*inputs, plain[Value(node)]], classes)
+        wires[node] = _narrowed(graph[node].op, wires[node], narrowed, words)
     return Wiring(graph, name, plain, wires)
 
 
@@ -134,7 +147,9 @@ def _wires(graph: Graph) -> tuple[dict[str, Wire], Shapes]:
     types: Shapes = {}
     for node in graph.nodes():
         operands = graph.operands(node.name)
-        wires[node.name] = _wire(node.op, operands, types)
+        found = _wire(node.op, operands, types)
+        gated = any("gate" in tags for tags in found.tags)
+        wires[node.name] = replace(found, owner=_owner(node)) if gated else found
         results = infer(node.op, tuple(types[value] for value in operands))
         types.update((Value(node.name, port), f) for port, f in enumerate(results))
     return wires, types
@@ -145,6 +160,15 @@ def _wire(op: Op, operands: tuple[Value, ...], types: Shapes) -> Wire:
     taps = taps_of(op, HEIGHT, inputs), taps_of(op, WIDTH, inputs)
     tags = tuple(t.tag for t in taps[0]), tuple(t.tag for t in taps[1])
     return Wire(operands, taps, tags)
+
+
+def _owner(node: Node) -> str:
+    """The last word of the weight path of a node's innermost block, or else the block's name."""
+    instances = [scope for scope in node.scope if isinstance(scope, Instance)]
+    if not instances:
+        return ""
+    word = instances[-1].path.rsplit(".", 1)[-1]
+    return word if word.isidentifier() else instances[-1].block
 
 
 def _depends_on_size(taps: Taps) -> bool:
@@ -196,21 +220,9 @@ def _residues(known: SizeSet, modulus: int) -> list[int]:
     return sorted({n % modulus for n in range(1, reach + 1) if n in known})
 
 
-def _on_classes(graph: Graph, classes: Mapping[str, SizeClass]) -> Shapes:
-    """The types of all values in the number of whole turns, `H = modulus*k + residue`."""
-    inputs: dict[str, Size] = {
-        name: symbol(name) * c.modulus + c.residue for name, c in classes.items()
-    }
-    table: Shapes = {}
-    for node in graph.nodes():
-        given = tuple(table[value] for value in graph.operands(node.name))
-        results = infer(node.op, given)
-        if not given:
-            results = tuple(
-                Feature(tuple(substitute(s, inputs) for s in f.shape), f.dtype) for f in results
-            )
-        table.update((Value(node.name, port), f) for port, f in enumerate(results))
-    return table
+def _on_class(feature: Feature, turns: Mapping[str, Size]) -> Feature:
+    """A type in the number of whole turns, `H = modulus*k + residue`."""
+    return Feature(tuple(substitute(size, turns) for size in feature.shape), feature.dtype)
 
 
 def _named(inputs: Sequence[Feature], classes: Mapping[str, SizeClass]) -> list[str | None]:
@@ -223,9 +235,8 @@ def _named(inputs: Sequence[Feature], classes: Mapping[str, SizeClass]) -> list[
     return words
 
 
-def _narrowed(op: Op, wide: Wire, types: Shapes, words: Sequence[str | None]) -> Wire:
+def _narrowed(op: Op, wide: Wire, inputs: tuple[Feature, ...], words: Sequence[str | None]) -> Wire:
     """A wire with the taps of the size class; it rests on the class where that answered."""
-    inputs = tuple(types[value] for value in wide.operands)
     taps = taps_of(op, HEIGHT, inputs), taps_of(op, WIDTH, inputs)
     settled = [
         any(map(_depends_on_size, wide.taps[a])) and not any(map(_depends_on_size, taps[a]))
@@ -236,6 +247,7 @@ def _narrowed(op: Op, wide: Wire, types: Shapes, words: Sequence[str | None]) ->
         taps,
         wide.tags,
         (words[0] if settled[0] else None, words[1] if settled[1] else None),
+        wide.owner,
     )
 
 

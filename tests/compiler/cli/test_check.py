@@ -158,3 +158,119 @@ def test_weights(folder: Path, capsys: Streams) -> None:
 def test_options_about_weights_need_weights(folder: Path, capsys: Streams) -> None:
     assert main(["check", "good.seg", "--strip-prefix", "module."]) == 2
     assert "no effect without `--weights`" in capsys.readouterr().err
+
+
+SLIPS = """\
+seg 1
+from std.blocks import ConvBNReLU
+## @papr nobody
+net Tiny() {
+  input image: f32[N, 3, H, W]
+  output mask = image -> conv(8.0, 3, stride=2, pad=same) @stem -> conv(2, 1) @head
+}
+"""
+MENDED = """\
+seg 1
+## @paper nobody
+net Tiny() {
+  input image: f32[N, 3, H, W]
+  output mask = image -> conv(8, 3, stride=2, pad=1) @stem -> conv(2, 1) @head
+}
+"""
+
+
+def test_lints_are_warnings(folder: Path, capsys: Streams) -> None:
+    (folder / "slip.seg").write_text(SLIPS.replace("8.0", "8"))
+    assert main(["check", "slip.seg"]) == 0
+    err = capsys.readouterr().err
+    assert [c for c in ("W7011", "W7012", "W7014") if f"warning[{c}]" in err] == [
+        "W7011",
+        "W7012",
+        "W7014",
+    ]
+    assert main(["check", "slip.seg", "--deny", "warnings"]) == 1
+
+
+def test_fix_applies_what_is_certain_round_by_round(folder: Path, capsys: Streams) -> None:
+    """The error is mended first; then the lints speak, and are mended too."""
+    (folder / "slip.seg").write_text(SLIPS)
+    assert main(["check", "slip.seg", "--fix"]) == 0
+    assert (folder / "slip.seg").read_text() == MENDED
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "slip.seg:6:31: fixed E2003: write `8`\n" in err
+    assert "slip.seg: 4 fixes were applied\n" in err
+    assert err.endswith("slip.seg: ok\n")
+    assert main(["check", "slip.seg", "--fix", "--deny", "warnings"]) == 0
+    assert capsys.readouterr().err == "slip.seg: ok\n"
+
+
+def test_fix_leaves_what_it_does_not_know(folder: Path, capsys: Streams) -> None:
+    (folder / "slip.seg").write_text(SLIPS.replace("image -> conv", "image -> rellu -> conv"))
+    assert main(["check", "slip.seg", "--fix"]) == 1
+    text = (folder / "slip.seg").read_text()
+    assert "rellu" in text
+    assert "conv(8, 3" in text
+    err = capsys.readouterr().err
+    assert "error[E1001]" in err
+    assert err.endswith("1 error in slip.seg\n")  # something was written
+
+
+def test_diff_changes_nothing(folder: Path, capsys: Streams) -> None:
+    (folder / "slip.seg").write_text(SLIPS)
+    assert main(["check", "slip.seg", "--diff"]) == 1
+    assert (folder / "slip.seg").read_text() == SLIPS
+    out = capsys.readouterr().out
+    assert out.startswith("--- slip.seg\n+++ slip.seg\n@@ ")
+    assert "\n-from std.blocks import ConvBNReLU\n" in out
+    assert "\n+## @paper nobody\n" in out
+    assert main(["check", "good.seg", "--diff"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_fix_keeps_the_bytes_around(folder: Path) -> None:
+    """A byte order mark, line ends and permissions stay."""
+    path = folder / "slip.seg"
+    path.write_bytes(b"\xef\xbb\xbf" + SLIPS.replace("\n", "\r\n").encode())
+    path.chmod(0o640)
+    assert main(["check", "slip.seg", "--fix"]) == 0
+    assert path.read_bytes() == b"\xef\xbb\xbf" + MENDED.replace("\n", "\r\n").encode()
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["deeplabv3", "--fix"],
+        ["none.seg", "--fix"],
+        ["good.seg", "--fix", "--diff"],
+        ["good.seg", "--diff", "--format", "json"],
+        ["good.seg", "--fix", "--weights", "x.pth"],
+        ["good.seg", "--size", "no"],
+    ],
+)
+def test_wrong_use(folder: Path, arguments: list[str], capsys: Streams) -> None:
+    assert main(["check", *arguments]) == 2
+    assert (folder / "good.seg").read_text() == GOOD
+    assert "error[" in capsys.readouterr().err
+
+
+def test_fix_of_a_file_that_cannot_be_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "slip.seg").write_text(SLIPS)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    assert main(["check", "slip.seg", "--fix"]) == 2
+    assert (folder / "slip.seg").read_text() == SLIPS
+    assert sorted(p.name for p in folder.iterdir()) == ["bad.seg", "good.seg", "slip.seg"]
+
+
+def test_a_size_asks_for_what_is_wrong_there(folder: Path, capsys: Streams) -> None:
+    assert main(["check", "good.seg", "--size", "64"]) == 0
+    assert "W7003" not in capsys.readouterr().err
+    assert main(["check", "good.seg", "--size", "2x2"]) == 0
+    assert "warning[W7003]" in capsys.readouterr().err

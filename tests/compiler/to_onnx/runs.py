@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from compiler.to_onnx import to_onnx
 from compiler.to_torch import to_torch
+from compiler.verify.tolerances import WHOLE_NET as WHOLE_NET
 from compiler.weights import Weights, initialise
 from segdsl.analysis.params import params
 from segdsl.analysis.shapes import shapes, size_symbols
@@ -20,9 +21,6 @@ from segdsl.ir import Graph, Value
 from segdsl.ops.ports import Output
 
 Array = NDArray[Any]
-
-WHOLE_NET = 1e-4
-"""The most that a whole network may differ, on the scale of its result."""
 
 
 def checked(content: bytes) -> onnx.ModelProto:

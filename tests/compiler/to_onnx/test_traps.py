@@ -248,3 +248,31 @@ def test_a_crop_in_the_centre_of_known_difference_is_a_plain_slice() -> None:
     model = checked(to_onnx(graph(net(body, given=given))))
     assert [node.op_type for node in model.graph.node] == ["Slice"]
     agrees(graph(net(body, given=given)), 0.0, H=9, W=12)
+
+
+def test_a_size_that_is_a_multiple_is_written_as_a_factor() -> None:
+    """No Shape is computed then, and ONNX Runtime keeps the layout of its neighbours."""
+    given = "input image: f32[N, 3, H, W] where H % 4 == 0, W % 2 == 0"
+    for mode in ("bilinear", "nearest", "bicubic"):
+        body = f"x = image -> avg_pool(2)\noutput y = x -> resize(like=image, mode={mode})"
+        made = graph(net(body, given=given))
+        (resize,) = nodes(made, "Resize")
+        assert len(resize.input) == 3
+        assert not nodes(made, "Shape")
+        agrees(made, H=8, W=10)
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        ("input image: f32[N, 3, H, W] where H >= 2, W >= 2", None),
+        ("input image: f32[N, 3, H, W] where H >= 2, W >= 2", (9, 8)),
+    ],
+)
+def test_other_sizes_stay_sizes(given: str, size: Any) -> None:
+    """H//2 is half of H for even H only; a factor would move the pixels for odd ones."""
+    body = "x = image -> avg_pool(2)\noutput y = x -> resize(like=image, mode=bilinear)"
+    made = graph(net(body, given=given))
+    (resize,) = nodes(made, "Resize", size=size)
+    assert len(resize.input) == 4
+    agrees(made, H=9, W=8)

@@ -61,7 +61,7 @@ def blocks(found: Graph) -> list[tuple[str, ...]]:
         ("c = image -> conv(3, 1) @c -> relu\noutput y = c + relu(c)", [("conv", "relu")]),
         ("c = image -> conv(3, 1) @c\noutput y = relu(c)", [("conv",)]),
         ("output c = image -> conv(3, 1) @c\noutput y = relu(c)", [("conv",)]),
-        ("output y = image -> conv(3, 3, pad=[2, 0, 1, 1]) @c -> relu", []),
+        ("output y = image -> conv(3, 3, pad=[2, 1, 0, 1]) @c -> relu", []),
         ("output y = image -> conv_transpose(3, 2, stride=2) @c -> relu", []),
         ("layer f = conv(3, 1) @c\noutput y = image -> f -> relu -> f", []),
     ],

@@ -5,11 +5,14 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from segdsl import load
 from segdsl.analysis.reach.coverage import needed
 from segdsl.analysis.reach.facts import NoValueError, fact
 from segdsl.analysis.reach.findings import Finding, findings
+from segdsl.analysis.reach.holes import idle_taps
 from segdsl.analysis.reach.support import unused
 from segdsl.analysis.reach.tables import reach
 from segdsl.analysis.reach.trace import Side, path
@@ -18,6 +21,8 @@ from segdsl.ir import Graph
 from segdsl.ops.combine import Crop
 from segdsl.program import examine_source
 from segdsl.source import Source
+from segdsl.taps import Sliding
+from segdsl.types import Window
 from tests.support.reach_nets import graph_of, output_of
 
 
@@ -83,6 +88,7 @@ def test_gridding_names_the_missing_pixels_and_the_operator() -> None:
     item = only(findings(graph_of("z = x -> conv(4, 3, dilation=2)\n  output y = z")), "gridding")
     assert item.numbers["density"] == Fraction(3, 5)
     assert item.numbers["missing"] == (1, 3)
+    assert "never 1, 3 from its first" in item.message
     assert len(item.causes) == 1
     filled = graph_of("output y = x -> conv(4, 3, dilation=2) -> conv(4, 3)")
     assert kinds(findings(filled)) == set()
@@ -136,6 +142,36 @@ def test_a_dilated_branch_that_reads_only_padding() -> None:
     item = next(f for f in found if "dilation" in f.numbers)
     assert item.axes == (0,)
     assert item.numbers["size"] == 33
+
+
+@pytest.mark.parametrize(("size", "idle"), [
+    (8, (0, 1, 3, 4)), (9, (0, 4)), (16, (0, 4)), (17, ()),
+])  # fmt: skip
+def test_outer_taps_that_read_only_padding(size: int, idle: tuple[int, ...]) -> None:
+    body = "z = x -> conv(4, 5, pad=16, dilation=8)\n  output y = z + x"
+    found = findings(graph_of(body), {"H": size, "W": 40})
+    told = [f for f in found if "dilation" in f.numbers]
+    assert [f.numbers["taps"] for f in told] == ([idle] if idle else [])
+    assert all(f.axes == (0,) and f"{len(idle)} of the 5 taps" in f.message for f in told)
+
+
+@given(
+    window=st.builds(
+        Window, st.integers(1, 5), st.integers(1, 4), st.integers(0, 20), st.integers(0, 20),
+        st.integers(1, 9),
+    ),
+    size=st.integers(1, 20),
+    places=st.integers(1, 12),
+)  # fmt: skip
+def test_idle_taps_are_those_that_no_window_reads(window: Window, size: int, places: int) -> None:
+    reading = {
+        tap
+        for y in range(places)
+        for tap, place in enumerate(Sliding(window=window).indices(y))
+        if 0 <= place < size
+    }
+    expected = tuple(tap for tap in range(window.kernel) if tap not in reading)
+    assert idle_taps(Sliding(window=window), size, places) == expected
 
 
 def test_the_path_to_an_end_adds_up() -> None:

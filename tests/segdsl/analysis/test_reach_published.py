@@ -158,6 +158,7 @@ def test_a_gated_resnet_is_local_and_global_by_its_gates() -> None:
     assert (found.rf_min, found.rf_max) == (427, 427)
     assert found.full == "global"
     assert found.via == ("gate",)
+    assert found.gates == ("se",)
     assert found.tags == ("gate", "global", "stat")
 
 

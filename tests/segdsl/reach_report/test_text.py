@@ -56,7 +56,7 @@ def test_stock_specs(spec: str, golden: Callable[[str, str], None]) -> None:
         ("resnet", "layer4", {"depth": 34}, "32", "899", "local"),
         ("resnet", "layer4", {"depth": 101}, "32", "971", "local"),
         ("resnet", "layer4", {"depth": 152}, "32", "1451", "local"),
-        ("seresnet50", "layer4", {}, "32", "427", "local; global via gate"),
+        ("seresnet50", "layer4", {}, "32", "427", "local; global via se (gate)"),
         ("deeplabv3", "classifier.0", {"depth": 50}, "8", "1003", "local; global via stat"),
         ("deeplabv3", "classifier.0", {"depth": 101}, "8", "1547", "local; global via stat"),
         ("fcn_resnet50", "backbone.layer4", {}, "8", "427", "local"),

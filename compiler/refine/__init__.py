@@ -1,0 +1,1 @@
+"""A CRF alone, on anybody's scores and picture: `segdsl refine`."""
