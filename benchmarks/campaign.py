@@ -3,7 +3,9 @@
     python benchmarks/campaign.py receptive-fields --count 100000
 
 A chunk is one pytest process with `--hypothesis-seed`, so a failure is repeated by its seed, and a
-campaign that is stopped goes on where it was. The record names the commit it ran on.
+campaign that was stopped goes on where it was while the commit is the same. A new commit or a
+failure begins a new record.
+Without arguments the records are shown.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results" / "campaigns"
+EVENT = r"\* ([\d.]+)%, (.+)"
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,10 @@ CAMPAIGNS = {
 
 @dataclass
 class Record:
-    """What ran: examples that passed, and the tail of the output of every chunk that failed."""
+    """What ran: examples that passed, and the tail of the output of every chunk that failed.
+
+    `events` are what the test itself counted, by seed: the share of the examples in percent.
+    """
 
     campaign: str
     commit: str
@@ -58,7 +64,18 @@ class Record:
     seconds: float = 0.0
     passed: int = 0
     seeds: list[int] = field(default_factory=list)
+    events: dict[str, dict[str, float]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The outcome of one seed; `failure` is the tail of the output, if there is one."""
+
+    seed: int
+    failure: str | None
+    passed: int
+    events: dict[str, float]
 
 
 def fresh(name: str) -> Record:
@@ -73,8 +90,18 @@ def fresh(name: str) -> Record:
     return Record(name, commit, {lib: version(lib) for lib in libraries}, platform.machine())
 
 
-def run_chunk(campaign: Campaign, seed: int, count: int) -> tuple[int, str | None, int]:
-    """Runs one seed; returns the examples that passed, by Hypothesis' own statistics."""
+def begun(name: str, file: Path) -> Record:
+    """The record of this commit so far if nothing failed, else a new one."""
+    record = fresh(name)
+    if not file.exists():
+        return record
+    before = Record(**json.loads(file.read_text()))
+    same = (before.commit, before.versions) == (record.commit, record.versions)
+    return before if same and not before.failures else record
+
+
+def run_chunk(campaign: Campaign, seed: int, count: int) -> Chunk:
+    """Runs one seed; counts the examples that passed by Hypothesis' own statistics."""
     command = [
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
         "--hypothesis-show-statistics", f"--hypothesis-seed={seed}", campaign.test,
@@ -87,42 +114,54 @@ def run_chunk(campaign: Campaign, seed: int, count: int) -> tuple[int, str | Non
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     passing = re.findall(r"(\d+) passing,", done.stdout)
     failure = None if done.returncode == 0 else done.stdout[-4000:]
-    return seed, failure, sum(int(n) for n in passing) if failure is None else 0
+    events = {name: float(share) for share, name in re.findall(EVENT, done.stdout)}
+    return Chunk(seed, failure, sum(map(int, passing)) if failure is None else 0, events)
 
 
 def run(name: str, total: int, workers: int, first_seed: int) -> Record:
     """Runs chunks until `total` examples passed or a chunk failed."""
     campaign, file = CAMPAIGNS[name], RESULTS / f"{name}.json"
-    record = fresh(name)
-    started = time.perf_counter()
+    record = begun(name, file)
+    started = time.perf_counter() - record.seconds
     RESULTS.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(workers) as pool:
-        seed = first_seed
+        seed = max([first_seed - 1, *record.seeds]) + 1
         while record.passed < total and not record.failures:
             batch = range(seed, seed + workers)
             seed += workers
-            for number, failure, passed in pool.map(
-                lambda s: run_chunk(campaign, s, campaign.chunk), batch
-            ):
-                record.passed += passed
-                record.seeds.append(number)
-                if failure is not None:
-                    record.failures[str(number)] = failure
+            for chunk in pool.map(lambda s: run_chunk(campaign, s, campaign.chunk), batch):
+                record.passed += chunk.passed
+                record.seeds.append(chunk.seed)
+                if chunk.events:
+                    record.events[str(chunk.seed)] = chunk.events
+                if chunk.failure is not None:
+                    record.failures[str(chunk.seed)] = chunk.failure
             record.seconds = round(time.perf_counter() - started, 1)
             file.write_text(json.dumps(dataclasses.asdict(record), indent=1) + "\n")
             print(f"{name}: {record.passed} passed, {len(record.failures)} failed", flush=True)
     return record
 
 
+def show() -> None:
+    """Prints a line for each record."""
+    for file in sorted(RESULTS.glob("*.json")):
+        found = json.loads(file.read_text())
+        state = f"{len(found['failures'])} chunks failed" if found["failures"] else "none failed"
+        print(f"{found['campaign']}: {found['passed']:,} passed, {state}, at {found['commit']}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("campaign", choices=sorted(CAMPAIGNS))
-    parser.add_argument("--count", type=int, required=True, help="examples that must pass")
+    parser.add_argument("campaign", nargs="?", choices=sorted(CAMPAIGNS))
+    parser.add_argument("--count", type=int, default=1000, help="examples that must pass")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=1)
     args = parser.parse_args()
+    if args.campaign is None:
+        show()
+        return 0
     return 1 if run(args.campaign, args.count, args.workers, args.first_seed).failures else 0
 
 

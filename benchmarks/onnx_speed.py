@@ -123,7 +123,7 @@ def compare(network: Network, side: int, rounds: int) -> dict[str, Any]:
         }
     difference = _difference({name: run(ready, image) for name, ready in sessions.items()})
     assert difference <= SAME, difference
-    times = {name: [] for name in sessions} | {}
+    times: dict[str, list[float]] = {name: [] for name in sessions}
     for turn in range(rounds + 1):
         names = list(sessions) if turn % 2 else list(sessions)[::-1]
         for name in names:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from compiler.passes.drop_dead import drop_dead
 from compiler.passes.drop_inference_noise import drop_inference_noise
 from compiler.passes.fold_bn import fold_bn
+from compiler.passes.fold_padding import fold_padding
+from compiler.passes.merge_common import merge_common
 from segdsl.analysis.shapes import shapes
 from segdsl.ir import Graph, GraphError, Value
 from segdsl.ops.ports import Output
@@ -15,7 +17,14 @@ from segdsl.types import Feature
 
 Pass = Callable[[Graph], Graph]
 
-PASSES: tuple[Pass, ...] = (drop_inference_noise, drop_dead, fold_bn)
+PASSES: tuple[Pass, ...] = (
+    drop_inference_noise,
+    drop_dead,
+    merge_common,
+    fold_padding,
+    fold_bn,
+)
+"""Merging is before folding: a convolution that was there twice may be folded afterwards."""
 
 
 @dataclass(frozen=True)

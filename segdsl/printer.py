@@ -141,9 +141,7 @@ def _number(number: float) -> str:
     return repr(number) if number >= 0 else f"({number!r})"
 
 
-def _call(
-    op: Op | Term, *first: str, named: Iterable[str] = (), reads: Sequence[str] = ()
-) -> str:
+def _call(op: Op | Term, *first: str, named: Iterable[str] = (), reads: Sequence[str] = ()) -> str:
     arguments = [*first, *_arguments(op, reads), *named]
     return f"{op.name}({', '.join(arguments)})" if arguments else op.name
 

@@ -21,6 +21,8 @@ FOREIGN_CALLABLES: dict[str, str] = {
     "Dropout": "dropout", "Dropout2d": "dropout", "DropPath": "drop_path",
     "LayerNorm": "layer_norm", "GroupNorm": "group_norm", "LocalResponseNorm": "lrn", "LRN": "lrn",
     "PixelShuffle": "pixel_shuffle", "Flatten": "flatten", "Identity": "identity",
+    "DCNv3": "dcnv3", "DeformConv2d": "deform_conv", "deform_conv2d": "deform_conv",
+    "DeformableConvolution": "deform_conv", "DeformConv": "deform_conv",
     "MaxUnpool2d": "max_unpool", "Eltwise": "+", "add": "+", "Add": "+", "mul": "*", "sub": "-",
 }  # fmt: skip
 """Names of PyTorch, Keras and Caffe, and what the language calls them."""

@@ -42,9 +42,7 @@ PENDING: dict[str, str] = {
     "E0104": "empty files: tested with the reader",
     "E1011": "the number of files: tested in tests/segdsl/test_imports.py",
     "E2018": "symbolic sizes: tested in tests/segdsl/elaborate/test_limits.py",
-    "E2019": "`--size`: tested in tests/segdsl/test_report.py",
     "E4007": "operands and ports: tested in tests/segdsl/elaborate/test_limits.py",
-    "E3014": "`--size`: the command line; in a `check` in tests/segdsl/elaborate/test_checks.py",
     "E4006": "compile-time steps: tested in tests/segdsl/elaborate/test_limits.py",
 }
 """Codes that a program can give and that have no file here, with the reason."""

@@ -124,7 +124,7 @@ class DenseCRF:
             raise ValueError(f"q is {list(rows.shape[:0:-1])}, not {list(np.shape(q))}")
         with torch.no_grad():
             if self._built is None:
-                settings = Settings("lattice", 7, 1, True, 6e-6, False)
+                settings = Settings("lattice", 7, 1, True, 6e-6)
                 self._built = messages_of(self._terms, logits, settings, mixed=False)
             state = torch.from_numpy(given)[None]
             x = updated(rows, self._built, None, state, 2, torch.empty_like(rows))

@@ -89,8 +89,8 @@ def features(term: Term, like: Tensor) -> Tensor:
         like: [N, ..., h, w]: gives sizes, device and dtype.
 
     Raises:
-        ValueError: A guide of another size or not finite, a wrong number of sigmas, a sigma that is not
-            positive.
+        ValueError: A guide of another size or not finite, a wrong number of sigmas, a sigma
+            that is not positive.
     """
     count, height, width = like.shape[0], like.shape[-2], like.shape[-1]
     parts = []

@@ -145,10 +145,11 @@ def lattice_of(f: Tensor) -> Lattice:
     Raises:
         ValueError: Too many pixels, or a feature too far from 0 for its precision.
     """
-    if f[:, 0].numel() * (f.shape[1] + 1) > MOST_CORNERS:
+    most, pixels = MOST_CORNERS // (f.shape[1] + 1), f[:, 0].numel()
+    if pixels > most:
         raise ValueError(
-            f"a lattice of {f.shape[1]} dimensions holds {MOST_CORNERS // (f.shape[1] + 1):,} pixels,"
-            f" not {f[:, 0].numel():,}: split the batch or the picture"
+            f"a lattice of {f.shape[1]} dimensions holds {most:,} pixels, not {pixels:,}:"
+            " split the batch or the picture"
         )
     top = max(abs(float(end)) for end in f.aminmax())
     if not top * (f.shape[1] + 1) < FARTHEST:
@@ -196,8 +197,10 @@ def elevate(f: Tensor) -> Tensor:
     d = len(f)
     total = torch.zeros_like(f[0])
     rows = [total] * (d + 1)
+    # Rounded twice, as there: one unit in the last place moves pixels to other simplices.
+    spread = float(torch.tensor(math.sqrt(2 / 3) * (d + 1), dtype=f.dtype))
     for axis in range(d, 0, -1):
-        factor = math.sqrt(2 / 3) * (d + 1) / math.sqrt(axis * (axis + 1))
+        factor = spread * (1 / math.sqrt(axis * (axis + 1)))
         scaled = f[axis - 1] * torch.tensor(factor, dtype=f.dtype, device=f.device)
         rows[axis] = total - axis * scaled
         total = total + scaled

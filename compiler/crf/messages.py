@@ -40,7 +40,7 @@ class Settings(NamedTuple):
     blur: int
     own: bool
     tail: float
-    tracked: bool
+    tracked: bool = False
     """Whether gradients are recorded."""
 
 

@@ -73,7 +73,7 @@ class MeanField(nn.Module):
         if unknown:
             raise TypeError(f"a mean field has no setting {', '.join(sorted(unknown))}")
         values = (own[name] for name in ("method", "window", "blur", "include_self", "tail"))
-        check_settings(Settings(*values, tracked=False), self.terms, own["iterations"])
+        check_settings(Settings(*values), self.terms, own["iterations"])
 
     @staticmethod
     def _mix(mix: Any, learned: bool, classes: int | None) -> nn.Parameter | None:

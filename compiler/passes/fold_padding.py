@@ -1,6 +1,6 @@
 """Let convolutions pad: a margin of zeros before them becomes theirs.
 
-    x -> pad([0, 1, 0, 1]) -> conv(8, 3, stride=2)   =>   x -> conv(8, 3, stride=2, pad=[0, 1, 0, 1])
+    x -> pad([0, 1, 0, 1]) -> conv(8, 3)   =>   x -> conv(8, 3, pad=[0, 1, 0, 1])
 
 Non-goals: other margins than zeros; pools, of which max pools pad with minus infinity and average
 pools may not count their padding; a margin that anybody else reads or that a reader knows by name;
@@ -31,7 +31,7 @@ def fold_padding(graph: Graph) -> Graph:
         if not _is_zeros(node) or Value(node.name) in known:
             continue
         readers = list(_readers(graph, node.name, instead))
-        if any(owners[reader.path] > 1 for reader in readers):
+        if any(reader.path is None or owners[reader.path] > 1 for reader in readers):
             continue
         grown = [_grown(nodes.get(reader.name, reader), node) for reader in readers]
         if all(grown):

@@ -1,4 +1,4 @@
-"""Mean-field inference in ONNX: kernels once, then a Loop over the iterations, or these written out.
+"""Mean-field inference in ONNX: kernels once, then a Loop over the iterations, or all of them.
 
 Everything is f32, also in files of half precision. Kernels over all pairs of pixels are refused
 where they would not fit, and the lattice has no form in ONNX: its tables depend on the data.
@@ -18,6 +18,7 @@ from compiler.to_onnx.crf_window import BlurredKernel, WindowKernel
 from compiler.to_onnx.lower import emit
 from compiler.to_onnx.site import Site
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
+from segdsl.infer import at_user
 from segdsl.ops.crf import MeanField
 from segdsl.ops.terms import Amount, Term
 from segdsl.symbolic import Size
@@ -57,9 +58,7 @@ def _refuse(op: MeanField, site: Site) -> None:
     if not op.terms or not op.iterations:
         return
     if op.method == "lattice":
-        helps = (
-            "use `method=window`, or end the graph at the unary and run `compiler.crf` on its output",
-        )
+        helps = ("use `method=window`, or end the graph at the unary and run `compiler.crf`",)
         raise _unwritable(site, "`mean_field(method=lattice)` has no ONNX form", helps)
     if op.method == "window" and op.size > WIDEST:
         message = (
@@ -96,7 +95,8 @@ def _refuse_dense(site: Site) -> None:
 def _unwritable(site: Site, message: str, helps: tuple[str, ...]) -> SegError:
     span = site.node.parts.get("method", site.node.span)
     full = f"target `onnx`: {message}"
-    return SegError(Diagnostic("E6001", full, span, helps=text_helps(*helps)))
+    found = Diagnostic("E6001", full, span, helps=text_helps(*helps))
+    return SegError(at_user(found, site.node.scope))
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class _Inference:
         return self.site.add("Softmax", scores, axis=1)
 
     def _updated(self, anchor: ir.Value, messages: list[_Message], q: ir.Value) -> ir.Value:
-        """anchor + mix * (what attracts) - (what repels)."""
+        """Anchor + mix * (what attracts) - (what repels)."""
         mixed: ir.Value | None = None
         scores = anchor
         for message in messages:

@@ -82,7 +82,7 @@ def deform_conv(
     taken = site.add(
         "Reshape",
         taken,
-        site.join(site.ints(-1, *cells.shape[1:3]), _count(site, offset)),
+        site.join(site.ints(-1, site.x.channels, taps), _count(site, offset)),
         to=cells,
     )
     group = site.x.channels // op.groups

@@ -262,7 +262,7 @@ class Values:
 def _bodies(node: ir.Node) -> list[ir.Graph]:
     """The graphs inside a node."""
     kind = ir.AttributeType.GRAPH
-    return [attribute.as_graph() for attribute in node.attributes.values() if attribute.type == kind]
+    return [found.as_graph() for found in node.attributes.values() if found.type == kind]
 
 
 def _flat(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:

@@ -15,7 +15,18 @@ LIBRARIES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """By helper name: the module of `compiler.crf` that defines it, and the names that nets call."""
 
-STANDARD = frozenset(["collections", "dataclasses", "functools", "itertools", "math", "typing", "warnings"])
+STANDARD = frozenset(
+    [
+        "collections",
+        "collections.abc",
+        "dataclasses",
+        "functools",
+        "itertools",
+        "math",
+        "typing",
+        "warnings",
+    ]
+)
 OWN_IMPORTS = frozenset({"torch", "torch.nn.functional"})
 
 
@@ -95,22 +106,24 @@ def _is_own(node: ast.ImportFrom) -> bool:
 def _sort_import(
     node: ast.Import | ast.ImportFrom, modules: set[str], names: set[tuple[str, str]]
 ) -> None:
+    """Note what a line imports of the standard library; what the file has anyway is left out."""
     for alias in node.names:
         renamed = alias.asname not in (None, alias.name)
-        if isinstance(node, ast.Import):
-            if alias.name in OWN_IMPORTS:
-                continue
-            if alias.name not in STANDARD or renamed:
-                raise EmissionError(f"an emitted file cannot carry `{ast.unparse(node)}`")
-            modules.add(alias.name)
-        elif node.module == "__future__" or (_is_own(node) and not renamed):
+        if isinstance(node, ast.Import) and alias.name in OWN_IMPORTS:
             continue
-        elif node.module == "torch" and alias.name in ("Tensor", "nn") and not renamed:
-            continue
-        elif node.module is not None and node.module.partition(".")[0] in STANDARD and not renamed:
-            names.add((node.module, alias.name))
-        else:
+        if renamed or not _is_carried(node, alias.name):
             raise EmissionError(f"an emitted file cannot carry `{ast.unparse(node)}`")
+        if isinstance(node, ast.Import):
+            modules.add(alias.name)
+        elif node.module is not None and node.module in STANDARD:
+            names.add((node.module, alias.name))
+
+
+def _is_carried(node: ast.Import | ast.ImportFrom, name: str) -> bool:
+    if isinstance(node, ast.Import):
+        return name in STANDARD
+    own = node.module == "__future__" or _is_own(node)
+    return own or node.module in STANDARD or (node.module == "torch" and name in ("Tensor", "nn"))
 
 
 def _defined(node: ast.stmt) -> list[str]:

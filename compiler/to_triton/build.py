@@ -9,7 +9,7 @@ from torch import nn
 
 from compiler.to_torch.build import execute, fill
 from compiler.to_torch.emit import emit, net_class
-from compiler.to_triton.prepare import IN_MEMORY, prepare
+from compiler.to_triton.prepare import IN_MEMORY, prepare, runtime
 from compiler.weights.table import Weights
 from segdsl.ir import Graph
 
@@ -21,7 +21,7 @@ def build(graph: Graph, weights: Weights | str | PathLike[str] | None = None) ->
         SegError: a weight path is impossible in torch (E6004), or the weights do not fit.
     """
     ready = prepare(graph, weights)
-    text = emit(ready.graph, runtime=IN_MEMORY)
+    text = emit(ready.graph, runtime=runtime(ready.graph, IN_MEMORY))
     net = getattr(execute(text, graph.name), net_class(graph))
     with torch.device("meta"):
         module: nn.Module = net()

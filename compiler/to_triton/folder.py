@@ -15,7 +15,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from compiler.to_torch.emit import emit, net_class
-from compiler.to_triton.prepare import IN_FOLDER, Prepared
+from compiler.to_triton.prepare import IN_FOLDER, Prepared, runtime
 from compiler.to_triton.plan import Plan
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
 
@@ -128,7 +128,7 @@ def _refuse(path: str | Path, target: Path) -> None:
 
 def _fill(folder: Path, name: str, ready: Prepared, plan: Plan, accepts: Sequence[str]) -> None:
     net = net_class(ready.graph)
-    source = emit(ready.graph, accepts=accepts, runtime=IN_FOLDER)
+    source = emit(ready.graph, accepts=accepts, runtime=runtime(ready.graph, IN_FOLDER))
     (folder / "model.py").write_text(source, encoding="utf-8", newline="\n")
     (folder / "__init__.py").write_text(
         INIT.format(net=net, folder=name), encoding="utf-8", newline="\n"

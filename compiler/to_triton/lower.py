@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler.to_torch.lower import Arg, Layer, Literal, Make, layer, size
-from compiler.to_triton.regions import ConvBlock
+from compiler.to_triton.regions import ConvBlock, UpsampleArgmax
 from segdsl.types import Feature
 
 
@@ -27,3 +27,16 @@ def conv_block(op: ConvBlock, *inputs: Feature) -> Layer:
     )
     call = "{self}({0})" if len(inputs) == 1 else "{self}({0}, {1})"
     return Layer(call, make=Make("ConvBlock", args), passes_channels=False)
+
+
+@layer.register
+def upsample_argmax(op: UpsampleArgmax, *inputs: Feature) -> Layer:
+    align = Arg(op.resize.align_corners, "align_corners", False)
+    if len(inputs) == 2:
+        call = "upsample_labels({0}, {1}.shape[-2:]{args})"
+        return Layer(call, (align,), passes_channels=False)
+    if op.resize.to is not None:
+        to = Arg((int(op.resize.to.height), int(op.resize.to.width)))
+        return Layer("upsample_labels({0}{args})", (to, align), passes_channels=False)
+    factors = Arg(tuple(int(op.resize.factor(axis)) for axis in (0, 1)))
+    return Layer("enlarged_labels({0}{args})", (factors, align), passes_channels=False)

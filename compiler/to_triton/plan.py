@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from compiler.to_triton.regions import ConvBlock
+from compiler.to_triton.regions import ConvBlock, UpsampleArgmax
 from segdsl.analysis.cost import macs
 from segdsl.analysis.shapes import shapes
 from segdsl.ir import Graph, Node, Value
@@ -21,6 +21,8 @@ SMALLEST_BLOCK = 16
 """Input channels must divide by it: the depth of the smallest tile (kernels.conv)."""
 
 OUT_MULTIPLE = 8
+
+AT_THE_CALL = "at the call, if this size was measured to win"
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,14 @@ def plan(graph: Graph, size: Mapping[str, int] | None = None) -> Plan:
 
 def _row(graph: Graph, node: Node, types: Mapping[Value, Feature], count: int | None) -> Row:
     op = node.op
+    if isinstance(op, UpsampleArgmax):
+        fused = ("resize", "argmax")
+        return Row(node.name, fused, "upsample_argmax", AT_THE_CALL, count, node.span.line)
     if not isinstance(op, ConvBlock):
         return Row(node.name, (op.name,), "library", _why(node), count, node.span.line)
     reason = _no_template(op, types[graph.operands(node.name)[0]].channels)
     kernel = "library" if reason else "conv"
-    chosen = reason or "at the call, if this size was measured to win"
+    chosen = reason or AT_THE_CALL
     return Row(node.name, op.fused, kernel, chosen, count, node.span.line)
 
 

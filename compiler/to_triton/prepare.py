@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 
@@ -9,17 +10,24 @@ from compiler.pipeline import optimize
 from compiler.to_torch.runtime import Runtime
 from compiler.to_triton import lower  # noqa: F401  (registers how regions are written)
 from compiler.to_triton.fuse import fuse
+from compiler.to_triton.labels import fuse_labels
+from compiler.to_triton.regions import ConvBlock, UpsampleArgmax
 from compiler.weights.baking import baked_graph, baked_weights
 from compiler.weights.fitting import fitting_weights
 from compiler.weights.table import Weights
 from segdsl.analysis.params import params
 from segdsl.ir import Graph
+from segdsl.ops.base import Op
 
-CLASSES = ("ConvBlock",)
-"""The modules of `kernels.blocks` that a file may construct."""
+IN_MEMORY = "compiler.to_triton.kernels.blocks"
+IN_FOLDER = ".kernels.blocks"
+"""Where the emitted source finds the modules and functions of the kernels."""
 
-IN_MEMORY = Runtime("compiler.to_triton.kernels.blocks", CLASSES)
-IN_FOLDER = Runtime(".kernels.blocks", CLASSES)
+NAMES: Mapping[type[Op], tuple[str, ...]] = {
+    ConvBlock: ("ConvBlock",),
+    UpsampleArgmax: ("enlarged_labels", "upsample_labels"),
+}
+"""What the source of each operator of a fused graph needs from there."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,13 @@ class Prepared:
 
 def fused_graph(graph: Graph) -> Graph:
     """The graph of inference with its regions; it needs no weights."""
-    return fuse(baked_graph(optimize(graph)))
+    return fuse_labels(fuse(baked_graph(optimize(graph))))
+
+
+def runtime(graph: Graph, module: str) -> Runtime | None:
+    """What the source of a fused graph imports from `module`; None where it needs nothing."""
+    names = {name for node in graph.nodes() for name in NAMES.get(type(node.op), ())}
+    return Runtime(module, tuple(sorted(names))) if names else None
 
 
 def prepare(graph: Graph, weights: Weights | str | PathLike[str] | None = None) -> Prepared:

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from segdsl.ops.base import Op
 from segdsl.ops.conv import Conv
+from segdsl.ops.resize import Resize
 from segdsl.taps import Sliding, Taps
 from segdsl.types import POINTWISE, Axis, Feature, Param, Requirement
 
@@ -65,3 +66,30 @@ class ConvBlock(Op):
 
     def macs(self, *inputs: Feature) -> int:
         return self.conv.macs(inputs[0])
+
+
+@dataclass(frozen=True)
+class UpsampleArgmax(Op):
+    """The class of every pixel of a map that is enlarged bilinearly: no full-size scores exist.
+
+    Attributes:
+        resize: the interpolation; its operands are those of this operator.
+    """
+
+    name: ClassVar[str] = "upsample_argmax"
+    operands: ClassVar[tuple[str, ...]] = ("x", "like")
+    optional: ClassVar[int] = 1
+    sizes_only: ClassVar[frozenset[str]] = frozenset({"like"})
+    internal: ClassVar[bool] = True
+
+    resize: Resize
+
+    def infer(self, *inputs: Feature) -> Feature:
+        large = self.resize.infer(*inputs)
+        return Feature((large.shape[0], 1, *large.shape[2:]), "i64")
+
+    def requirements(self, *inputs: Feature) -> Iterable[Requirement]:
+        return self.resize.requirements(*inputs)
+
+    def taps(self, slot: int, axis: Axis, *inputs: Feature) -> Taps:
+        return self.resize.taps(slot, axis, *inputs)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from segdsl import syntax
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, Label, text_helps
-from segdsl.imports import Module
+from segdsl.imports import STANDARD, Module
 from segdsl.ops.base import OPS
 from segdsl.ops.terms import TERMS
 from segdsl.source import Span
@@ -48,7 +48,7 @@ def callable_names(module: Module) -> set[str]:
     """Everything that a call in this file may name, apart from local layers and parameters."""
     items = module.items.items()
     blocks = {name for name, (entry, _) in items if isinstance(entry, syntax.Block)}
-    return operator_names() | blocks | BUILTINS | set(TERMS)
+    return operator_names() | blocks | BUILTINS | set(TERMS) | set(STANDARD)
 
 
 def guess_help(

@@ -83,6 +83,7 @@ def call_term(state: State, cls: type[Term], call: Invocation) -> TermValue:
     arranged = _arranged(term_signature(cls), call)
     values: dict[str, Anything] = {}
     spans: dict[str, Span] = {}
+    parts: dict[str | int, Span] = {}
     for name, hint in term_fields(cls).items():
         if name == "guide" and call.piped is not None:
             values[name], spans[name] = call.piped
@@ -90,6 +91,7 @@ def call_term(state: State, cls: type[Term], call: Invocation) -> TermValue:
             expr = arranged[name].value
             values[name] = argument(state, call.args_frame, expr, hint)
             spans[name] = expr.span
+    parts.update(spans)
     maps = Slots([], [])
     try:
         built = {
@@ -106,7 +108,7 @@ def call_term(state: State, cls: type[Term], call: Invocation) -> TermValue:
         cls(**built)
     except RuleError as error:
         raise SegError(
-            explain(error, span=call.span, parts=dict(spans), inputs=(), scope=frame.scope)
+            explain(error, span=call.span, parts=parts, inputs=(), scope=frame.scope)
         ) from error
     plain = {name: v if isinstance(v, Map) else built[name] for name, v in values.items()}
     return TermValue(cls, plain, spans)

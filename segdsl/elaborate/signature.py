@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from functools import cache, cached_property
+from functools import cached_property
 
 from segdsl import syntax
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, SegError, text_helps
@@ -72,7 +72,6 @@ def _of_operator(cls: type[Op]) -> Signature:
     return Signature(cls.name, (*operands, *fields))
 
 
-@cache
 def term_signature(cls: type[Term]) -> Signature:
     """The signature of a pairwise term: its guide is an operand."""
     return Signature(

@@ -194,7 +194,8 @@ class MeanField(Op):
             return self._value_taps()
         if slot not in self.guides:
             return Whole(tag="crf")
-        if not self.iterations:
+        alone = self.method == "window" and self.size == 1  # a pixel is like itself, always
+        if not self.iterations or alone:
             return Nothing()
         norms = {t.norm for t in self.terms if t.guide is not None and t.guide.index == slot}
         if self.method != "window" or "mean" in norms:
@@ -283,6 +284,9 @@ def _guide(x: Feature, slot: int) -> Feature:
 def _known(x: Feature, slot: int) -> tuple[int, ...]:
     """The sizes of an operand that holds numbers of a field."""
     network_float(x, slot)
+    if x.rank > 2:
+        message = f"needs a number, [C] or [C, C], as a `weight`, got {x}"
+        raise RuleError(message, code="E3016", blame=slot)
     sizes = tuple(size for size in x.shape if isinstance(size, int))
     if len(sizes) != x.rank:
         message = f"needs an array of known size, as a `weight`, got {x}"

@@ -173,7 +173,7 @@ def term_fields(cls: type[Term]) -> dict[str, Any]:
     """The fields of a term with their resolved types, in order."""
     if cls not in _FIELDS:
         hints = get_type_hints(cls)
-        _FIELDS[cls] = {field.name: hints[field.name] for field in fields(cls)}
+        _FIELDS[cls] = {field.name: hints[field.name] for field in fields(cls)}  # type: ignore[arg-type]
     return _FIELDS[cls]
 
 

@@ -26,6 +26,8 @@ def test_steps_say_what_each_pass_did() -> None:
     assert [(s.name, s.changed, s.before, s.after) for s in done.steps] == [
         ("drop_inference_noise", True, 6, 5),
         ("drop_dead", False, 5, 5),
+        ("merge_common", False, 5, 5),
+        ("fold_padding", False, 5, 5),
         ("fold_bn", True, 5, 4),
     ]
 
@@ -82,7 +84,8 @@ def test_it_needs_no_heavy_library() -> None:
 
 def test_the_order_is_the_documentation() -> None:
     names = [getattr(rewrite, "__name__", "") for rewrite in PASSES]
-    assert names == ["drop_inference_noise", "drop_dead", "fold_bn"]
+    folds = ["fold_padding", "fold_bn"]
+    assert names == ["drop_inference_noise", "drop_dead", "merge_common", *folds]
 
 
 def test_the_torch_target_refuses_folded_norms_in_words() -> None:

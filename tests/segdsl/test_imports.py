@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from segdsl.analysis.params import params
 from segdsl.diagnostics import SegError
-from segdsl.imports import read_text
+from segdsl.imports import Reader, read_text
 from segdsl.limits import Limits
-from segdsl.program import Program, examine
+from segdsl.program import Program, examine, parse
+from segdsl.source import Source
 from tests.support.programs import codes, net
 
 BLOCK = "seg 1\nblock A(x: tensor) -> (y: tensor) {\n  y = x -> relu\n}\nconst K = 4\n"
@@ -187,3 +189,27 @@ def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "a.seg"
     path.write_bytes(b"\xef\xbb\xbfseg 1\n")
     assert read_text(path, Limits()) == "seg 1\n"
+
+
+DCN = "seg 1\n{0}net T() {{\n  input x: f32[N, 4, H, W]\n  output y = x -> dcnv3(groups=2) @d\n}}\n"
+
+
+def test_dcnv3_needs_no_import() -> None:
+    assert "d.input_proj.weight" in params(parse(DCN.format("")))
+
+
+def test_a_block_of_the_file_comes_before_the_library() -> None:
+    own = "block dcnv3(x: [N, C, h, w], groups: int) -> (y: [N, C, h, w]) {\n  y = x -> relu\n}\n"
+    assert not params(parse(DCN.format(own)))
+
+
+def test_only_a_file_that_uses_the_word_reads_the_library() -> None:
+    for text, names in ((DCN.format(""), {"dcnv3"}), (DCN.format("").replace("dcnv3", "f"), set())):
+        module = Reader(()).main(Source("t.seg", text), None, "t")
+        assert module.items.keys() - {"T"} == names
+
+
+def test_the_word_is_proposed() -> None:
+    with pytest.raises(SegError) as caught:
+        parse(DCN.format("").replace("dcnv3", "dcnv"))
+    assert "did you mean `dcnv3`" in caught.value.diagnostics[0].helps[0].text

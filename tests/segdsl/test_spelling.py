@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segdsl.imports import STANDARD
 from segdsl.ops.base import OPS, signature
 from segdsl.spelling import (
     FOREIGN_ARGUMENTS,
@@ -55,7 +56,7 @@ def test_nearest_does_not_depend_on_the_order(name: str, known: set[str]) -> Non
 
 
 def test_translations_exist() -> None:
-    operators = {name for name, cls in OPS.items() if not cls.internal} | {"+", "-", "*"}
+    operators = {name for name, cls in OPS.items() if not cls.internal} | {"+", "-", "*", *STANDARD}
     assert set(FOREIGN_CALLABLES.values()) <= operators
     assert not set(FOREIGN_CALLABLES) & operators
     arguments = {name for cls in OPS.values() for name in (*signature(cls), *cls.operands)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.specs.references import FCN8s
@@ -111,7 +111,10 @@ class ResNetPyramid(nn.Module):
                 before = 4 * planes
             self.add_module(f"layer{number}", stage)
         self.aspp = nn.ModuleDict(
-            {f"c{i}": nn.Conv2d(2048, classes, 3, padding=r, dilation=r) for i, r in enumerate(rates)}
+            {
+                f"c{i}": nn.Conv2d(2048, classes, 3, padding=r, dilation=r)
+                for i, r in enumerate(rates)
+            }
         )
 
     def forward(self, image: Tensor) -> Tensor:
@@ -134,6 +137,7 @@ class MultiScale(nn.Module):
         size = scores[0].shape[2:]
         for scale in self.scales:
             small = F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
-            scores.append(F.interpolate(self.base(small), size, mode="bilinear", align_corners=False))
+            found = self.base(small)
+            scores.append(F.interpolate(found, size, mode="bilinear", align_corners=False))
         best = torch.stack(scores).amax(0)
         return F.interpolate(best, image.shape[2:], mode="bilinear", align_corners=False)

@@ -120,7 +120,10 @@ def test_scores_and_refinement_together(spec: str, settings: dict[str, Any]) -> 
     with torch.no_grad():
         found, scores = whole(image, rgb), alone(image)
         if spec == "convcrf":
-            terms = [gaussian(3.0, compat=0.6, norm="none"), pairwise(rgb, 13.0, compat=2.0, norm="none")]
+            terms = [
+                gaussian(3.0, compat=0.6, norm="none"),
+                pairwise(rgb, 13.0, compat=2.0, norm="none"),
+            ]
             wanted = mean_field(
                 scores.log_softmax(1), terms, method="window", window=11, blur=4, iterations=5,
                 unary_weight=0.8, returns="logits",

@@ -28,8 +28,8 @@ CHOSEN = tuple(
 """One of each kind: other depths have the same sizes. The deep valid U-Net begins at 188."""
 
 
-SPARSE = {"convcrf": 10, "deeplabv2_crf": 10}
-"""Specs whose backbone is tried at every size by another one: one size in ten will do."""
+SPARSE = {"convcrf": 10, "crfasrnn": 10, "deeplabv2_crf": 20}
+"""Specs whose backbone is tried at every size by another one: one size in so many will do."""
 
 
 def shapes_at(module: nn.Module, height: int, width: int, channels: int) -> list[tuple[int, ...]]:

@@ -75,7 +75,7 @@ class Case:
             0, 8, (images, self.channels, height, width)
         )
         kept = np.clip(np.rint(guide), 0, 255).astype(np.uint8)
-        values = {"s": scores.astype(np.float32), "g": kept}
+        values: dict[str, Array] = {"s": scores.astype(np.float32), "g": kept}
         if self.dtype == "f32":
             values["g"] = guide.astype(np.float32)
         return {name: values[name] for name in self.used}
@@ -84,7 +84,9 @@ class Case:
         """What the operator gives, in float64, image by image."""
         found = []
         for i, scores in enumerate(values["s"]):
-            guide = values["g"][i] if "g" in values else np.zeros((self.channels, *scores.shape[1:]))
+            guide = (
+                values["g"][i] if "g" in values else np.zeros((self.channels, *scores.shape[1:]))
+            )
             pairs = [
                 reference.Pair(features(guide.astype(float)), weight, attracts, norm)
                 for features, weight, attracts, norm in self.terms
@@ -115,7 +117,7 @@ DTYPES = st.sampled_from(["u8", "f32"])
 
 
 def _number(draw: Draw, low: float, high: float) -> float:
-    return round(draw(st.floats(low, high)), 2)
+    return float(round(draw(st.floats(low, high)), 2))
 
 
 def _weight(draw: Draw, case: Case, array: Array) -> str:
@@ -170,7 +172,8 @@ def _term(draw: Draw, case: Case, place: int, learned: bool) -> str:
     def features(guide: Array) -> Array:
         parts = []
         if sxy is not None:
-            parts.append(reference.places(*guide.shape[1:], sxy[0], sxy[1]))
+            height, width = guide.shape[1:]
+            parts.append(reference.places(height, width, sxy[0], sxy[1]))
         if sigma is not None:
             parts.append(guide / sigma[:, None, None])
         return np.concatenate(parts)

@@ -29,17 +29,17 @@ class Pair:
 def places(height: int, width: int, sx: float, sy: float) -> Array:
     """x/sx and y/sy of every pixel, `[2, h, w]`."""
     y, x = np.mgrid[0:height, 0:width].astype(float)
-    return np.stack([x / sx, y / sy])
+    return np.asarray(np.stack([x / sx, y / sy]))
 
 
 def softmax(x: Array) -> Array:
     e = np.exp(x - x.max(0))
-    return e / e.sum(0)
+    return np.asarray(e / e.sum(0))
 
 
 def log_softmax(x: Array) -> Array:
     top = x - x.max(0)
-    return top - np.log(np.exp(top).sum(0))
+    return np.asarray(top - np.log(np.exp(top).sum(0)))
 
 
 def matrix(weight: Any, classes: int) -> Array:
@@ -56,7 +56,9 @@ def pooling(size: int, blur: int) -> tuple[Array, int]:
     cells = -(-size // blur)
     table = np.zeros((cells, size))
     for cell in range(cells):
-        inside = [i for i in range(cell * blur - before, (cell + 1) * blur - before) if 0 <= i < size]
+        inside = [
+            i for i in range(cell * blur - before, (cell + 1) * blur - before) if 0 <= i < size
+        ]
         table[cell, inside] = 1 / len(inside)
     return table, before
 
@@ -77,10 +79,11 @@ def interpolation(size: int, blur: int) -> Array:
 def kernel(features: Array, window: int | None, blur: int, own: bool) -> Array:
     """The matrix of a kernel over the pixels of one image."""
     _, height, width = features.shape
-    down, up = np.eye(height * width), np.eye(height * width)
+    down: Array = np.eye(height * width)
+    up: Array = np.eye(height * width)
     if blur > 1:
-        down = np.kron(pooling(height, blur)[0], pooling(width, blur)[0])
-        up = np.kron(interpolation(height, blur), interpolation(width, blur))
+        down = np.asarray(np.kron(pooling(height, blur)[0], pooling(width, blur)[0]))
+        up = np.asarray(np.kron(interpolation(height, blur), interpolation(width, blur)))
         height, width = -(-height // blur), -(-width // blur)
     f = features.reshape(len(features), -1) @ down.T
     k = np.exp(-0.5 * ((f[:, :, None] - f[:, None]) ** 2).sum(0))
@@ -132,5 +135,6 @@ def mean_field(
         for pair, k in zip(pairs, kernels, strict=True):
             message = matrix(pair.weight, classes) @ (q @ k.T)
             x = x + over @ message if pair.attracts else x - message
-    out = {"proba": softmax, "log_proba": log_softmax, "logits": lambda v: v}[returns](x)
-    return np.asarray(out).reshape(classes, height, width)
+    if returns != "logits":
+        x = softmax(x) if returns == "proba" else log_softmax(x)
+    return np.asarray(x.reshape(classes, height, width))

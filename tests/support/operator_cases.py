@@ -415,7 +415,7 @@ def _fold(draw: Draw) -> Case:
 def _moved(draw: Draw, op: Op, x: Feature, points: int, *, mask: bool) -> Case:
     """A deformable operator on `x` with an offset map (and a mask) of the size of its result."""
     window = [op.nominal(axis) for axis in (0, 1)]  # type: ignore[attr-defined]
-    sizes = [out_size(x.spatial(axis), window[axis]) for axis in (0, 1)]  # type: ignore[arg-type]
+    sizes = [out_size(x.spatial(axis), window[axis]) for axis in (0, 1)]
     assume(all(isinstance(size, int) and size > 0 for size in sizes))
     if draw(ints(0, 9)) == 0:
         sizes[draw(ints(0, 1))] += 1
@@ -446,7 +446,7 @@ def _dcnv3_core(draw: Draw) -> Case:
     fields |= {"softmax": draw(st.booleans()), "offset_limit": draw(limits)}
     op = make("dcnv3_core", groups=groups, kernel=kernel, remove_center=centre, **fields)
     x = shape(draw, groups * draw(ints(1, 3)), high=8)
-    return _moved(draw, op, x, groups * len(op.points), mask=True)  # type: ignore[attr-defined]
+    return _moved(draw, op, x, groups * len(op.points), mask=True)
 
 
 @maker("center_feature_scale")

@@ -125,7 +125,7 @@ def some(draw: Draw, **fields: st.SearchStrategy[Any]) -> dict[str, Any]:
 
 def learned(draw: Draw, *, matrix: bool = False) -> dict[str, Any]:
     """The arguments that say how arrays start; a matrix has a fan."""
-    if draw(ints(0, 4)):
+    if draw(ints(0, 2)):
         return {}
     return some(draw, init=starts | fans if matrix else starts, bias_init=starts, train=booleans())
 

@@ -97,6 +97,7 @@ def _fits(x: Live, y: Live) -> bool:
 
 def _term(draw: Draw, channels: int) -> Any:
     name = draw(choice(sorted(TERMS)))
+    term: Any = TERMS[name]
     fields = some(
         draw,
         norm=choice(["symmetric", "before", "after", "mean", None]),
@@ -104,9 +105,9 @@ def _term(draw: Draw, channels: int) -> Any:
     )
     width = choice([1.0, 2.5])
     if name == "gaussian":
-        return TERMS[name](draw(width), **fields)
+        return term(draw(width), **fields)
     more = {"sigma": draw(width)} if name == "pairwise" else {"sxy": draw(width), "srgb": 1.5}
-    return TERMS[name](Slot(1), **more, **fields)
+    return term(Slot(1), **more, **fields)
 
 
 @entry("mean_field")

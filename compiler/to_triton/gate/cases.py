@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.to_triton.gate import conv
+from compiler.to_triton.gate import conv, upsample
 from compiler.to_triton.gate.case import Case
 
-FAMILIES = (conv,)
+FAMILIES = (conv, upsample)
 """Modules with a function `cases(arch)`."""
 
 

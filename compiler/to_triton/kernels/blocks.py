@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import conv
+from . import conv, upsample
 from .common import activated
 
 Pair = int | tuple[int, int]
@@ -97,3 +97,18 @@ def _repack(module: ConvBlock, _: Any) -> None:
         module.weight.data = module.weight.contiguous(memory_format=torch.channels_last)
         if module.groups == 1:
             module.packed = conv.pack(module.weight)
+
+
+def upsample_labels(
+    x: Tensor, size: tuple[int, int] | list[int] | torch.Size, align_corners: bool = False
+) -> Tensor:
+    """Scores [N, C, h, w] to the class of every pixel of the enlarged map, [N, 1, H, W], int64."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    labels: Tensor = upsample.upsample_argmax(x, list(size), align_corners, False)
+    return labels.unsqueeze(1)
+
+
+def enlarged_labels(x: Tensor, factors: tuple[int, int], align_corners: bool = False) -> Tensor:
+    """The same, by whole factors for height and width."""
+    size = [x.shape[2] * factors[0], x.shape[3] * factors[1]]
+    return upsample_labels(x, size, align_corners)

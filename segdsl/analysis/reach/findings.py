@@ -279,8 +279,9 @@ def leftovers_of(
     graph: Graph, accepted: Mapping[str, SizeSet], at: Mapping[str, int] | None
 ) -> Iterator[Finding]:
     """Strided windows and crops that leave pixels over, at this size or at some accepted one."""
-    best = strict_sizes(graph, accepted)
+    best: Mapping[str, SizeSet] | None = None  # most networks leave nothing over
     for item in leftovers(graph, accepted, at):
+        best = strict_sizes(graph, accepted) if best is None else best
         pixels = f"{item.pixels} pixel{'s' if item.pixels != 1 else ''}"
         message = f"for an input of size {item.size} {item.what.format(pixels)}"
         strict = best.get(item.symbol)

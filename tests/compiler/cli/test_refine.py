@@ -34,7 +34,12 @@ def field(**options: Any) -> Any:
 
     scores = torch.from_numpy(np.load("scores.npy"))[None]
     guide = torch.from_numpy(np.array(Image.open("photo.png"))).permute(2, 0, 1)[None]
-    settings = {"g": (3, 3.0), "b": (10, 80.0, 13.0), "norm": "symmetric", "iterations": 5}
+    settings: dict[str, Any] = {
+        "g": (3, 3.0),
+        "b": (10, 80.0, 13.0),
+        "norm": "symmetric",
+        "iterations": 5,
+    }
     settings |= options
     (gw, gs), (bw, bs, bc), norm = (settings.pop(key) for key in ("g", "b", "norm"))
     terms = [gaussian(gs, compat=gw, norm=norm), bilateral(guide, bs, bc, compat=bw, norm=norm)]
@@ -88,7 +93,13 @@ def test_convcrf_compares_colours_alone() -> None:
     scores = torch.from_numpy(np.load("scores.npy"))[None]
     guide = torch.from_numpy(np.array(Image.open("photo.png"))).permute(2, 0, 1)[None]
     terms = [gaussian(3, compat=0.2 * 3, norm="none"), pairwise(guide, 13, compat=2, norm="none")]
-    settings = {"method": "window", "window": 11, "blur": 4, "iterations": 5, "unary_weight": 0.8}
+    settings: dict[str, Any] = {
+        "method": "window",
+        "window": 11,
+        "blur": 4,
+        "iterations": 5,
+        "unary_weight": 0.8,
+    }
     wanted = mean_field(scores, terms, **settings)[0].numpy()
     np.testing.assert_allclose(np.load("refined.npy"), wanted, atol=1e-6)
 
@@ -163,7 +174,7 @@ def test_doubtful_values_are_said(capsys: Streams) -> None:
 
 
 def with_value(value: float) -> np.ndarray[Any, Any]:
-    scores = np.load("scores.npy")
+    scores: np.ndarray[Any, Any] = np.load("scores.npy")
     scores[2, 5, 7] = value
     return scores
 

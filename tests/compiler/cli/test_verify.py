@@ -232,7 +232,8 @@ def test_outputs_that_are_too_faint_are_told(folder: Path, capsys: Streams) -> N
     assert main(["verify", "net.seg", *ONE, "--targets", "torch"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[-1].endswith("within the limits; 3 too faint to be judged")
-    assert err == "torch: every output is too faint to be judged, so this proves nothing about them\n"
+    (said,) = err.splitlines()
+    assert said.startswith("torch: every output is too faint to be judged, so this proves nothing")
 
 
 def test_a_size_that_is_not_accepted(capsys: Streams) -> None:

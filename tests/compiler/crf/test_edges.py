@@ -278,7 +278,7 @@ def peak(profile: Any) -> int:
 
 
 def test_exact_holds_a_bounded_number_of_pairs() -> None:
-    side = 112
+    side = 96
     with torch.profiler.profile(profile_memory=True) as profile:
         term = bilateral(picture(side, side), 80, 13)
         mean_field(noise(1, 2, side, side), [term], method="exact", iterations=1)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -52,7 +52,7 @@ FILES: Mapping[str, dict[str, bool]] = {
 }
 
 
-class NearestInFloat32(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class NearestInFloat32(TorchFunctionMode):
     """torch picks the pixels of nearest resizing in the type of the map: here always in float32."""
 
     def __torch_function__(
@@ -68,11 +68,11 @@ class NearestInFloat32(TorchFunctionMode):  # type: ignore[no-untyped-call]
         return x.flatten(2)[:, :, picked.flatten()].reshape(*x.shape[:2], *picked.shape[2:])
 
 
-class Noise(TorchDispatchMode):
+class Noise(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds rounding errors of float32 to every result, as Monte Carlo arithmetic does."""
 
     def __init__(self, seed: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.generator = torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(

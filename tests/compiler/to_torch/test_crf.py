@@ -31,7 +31,7 @@ from tests.support.crf_cases import Case, cases  # noqa: E402
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def run(case: Case, values: dict[str, Any], dtype: torch.dtype = torch.float64) -> Any:
+def run(case: Case, values: dict[str, Any], dtype: Any = torch.float64) -> Any:
     """The emitted module of a case on these inputs."""
     module = to_torch(segdsl.parse(case.text), Weights(case.weights)).to(dtype).eval()
     given = [torch.from_numpy(v) for v in values.values()]
@@ -181,7 +181,9 @@ net Lattice() {
     module = to_torch(segdsl.parse(text)).eval()
     out = module(torch.randn(1, 3, 6, 5))
     torch.testing.assert_close(out.sum(1), torch.full((1, 6, 5), 2.0))
-    defined = [n.name for n in ast.parse(emit(segdsl.parse(text))).body if isinstance(n, ast.ClassDef)]
+    defined = [
+        n.name for n in ast.parse(emit(segdsl.parse(text))).body if isinstance(n, ast.ClassDef)
+    ]
     assert len(defined) == len(set(defined))
 
 

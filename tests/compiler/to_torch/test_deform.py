@@ -15,9 +15,10 @@ torch = need("torch")
 
 from compiler.to_torch.build import build  # noqa: E402
 from segdsl.infer import requirements  # noqa: E402
-from segdsl.ops.base import OPS, Op, RuleError  # noqa: E402
+from segdsl.ops.base import Op, RuleError  # noqa: E402
 from segdsl.ops.deform import Dcnv3Core, DeformConv  # noqa: E402
 from segdsl.ops.window import out_size  # noqa: E402
+from segdsl.program import parse  # noqa: E402
 from segdsl.types import Axis, Feature, Pair, Sides  # noqa: E402
 from tests.support import deform_loops as loops  # noqa: E402
 from tests.support.graphs import Builder  # noqa: E402
@@ -219,9 +220,9 @@ def test_channels_last_maps_are_not_copied_to_another_layout() -> None:
 def test_without_offsets_it_is_a_depthwise_convolution(kernel: int, stride: int) -> None:
     """Zero offsets and equal logits: the mean of the window, zeros outside included."""
     points = kernel * kernel
-    op = make("dcnv3_core", groups=3, kernel=Pair(kernel, kernel), stride=Pair(stride, stride))
+    op: Any = make("dcnv3_core", groups=3, kernel=Pair(kernel, kernel), stride=Pair(stride, stride))
     x = torch.tensor(np.random.default_rng(0).normal(size=(2, 6, 9, 8)))
-    size = [out_size(n, op.nominal(0)) for n in (9, 8)]  # type: ignore[attr-defined]
+    size = [out_size(n, op.nominal(0)) for n in (9, 8)]
     offset, mask = (torch.zeros(2, c * 3 * points, *size, dtype=x.dtype) for c in (2, 1))
     inputs = tuple(Feature(tuple(t.shape)) for t in (x, offset, mask))
     weight = torch.full((6, 1, kernel, kernel), 1 / points, dtype=x.dtype)
@@ -298,5 +299,81 @@ def test_exported_with_free_sizes(seed: int) -> None:
         torch.testing.assert_close(program.module()(*given), module(*given), rtol=0, atol=1e-11)
 
 
-def test_registered() -> None:
-    assert {"deform_conv", "dcnv3_core", "center_feature_scale"} <= set(OPS)
+LAYERS = """seg 1
+from std.dcn import ModulatedDeformConvPack
+net T() {
+  input x: f32[N, 8, H, W]
+  output y = x -> dcnv3(groups=2, center_feature_scale=true) @a
+               -> ModulatedDeformConvPack(4, 3, pad=1) @c
+}
+"""
+
+
+def random_layers() -> Any:
+    """A net of whole layers whose branches, published as zeros, move their points."""
+    module = build(parse(LAYERS)).double()
+    generator = torch.Generator().manual_seed(0)
+    for p in module.parameters():
+        p.data = torch.randn(p.shape, generator=generator, dtype=torch.float64) * 0.3
+    return module
+
+
+def test_layers_pass_gradcheck() -> None:
+    """Numeric gradients of the input and of every parameter."""
+    module = random_layers()
+    x = torch.tensor(np.random.default_rng(0).normal(size=(1, 8, 3, 4)), requires_grad=True)
+    assert torch.autograd.gradcheck(module, (x,), eps=1e-7, atol=1e-5)
+    module(x).square().sum().backward()
+    assert all(p.grad is not None and bool((p.grad != 0).any()) for p in module.parameters())
+
+
+def test_compiled_with_its_gradients() -> None:
+    """One graph without a break, forward and backward, whatever executes it."""
+    module = random_layers()
+    x = torch.tensor(np.random.default_rng(1).normal(size=(2, 8, 5, 4)), requires_grad=True)
+    found = []
+    for run in (module, torch.compile(module, backend="aot_eager", fullgraph=True)):
+        result = run(x)
+        found.append(torch.autograd.grad(result.square().sum(), [x, *module.parameters()]))
+    for ours, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(ours, compiled, rtol=0, atol=1e-10)
+
+
+def test_traced_at_one_size_and_run_at_another() -> None:
+    module = random_layers().eval()
+    with torch.no_grad():
+        traced = torch.jit.trace(module, torch.rand(1, 8, 6, 6, dtype=torch.float64))
+        x = torch.rand(2, 8, 5, 9, dtype=torch.float64)
+        torch.testing.assert_close(traced(x), module(x), rtol=0, atol=1e-12)
+
+
+def test_gradients_of_gradients_are_refused() -> None:
+    """They would be wrong, so that asking for them is an error and not a number."""
+    module = random_layers()
+    x = torch.rand(1, 8, 4, 4, dtype=torch.float64, requires_grad=True)
+    (first,) = torch.autograd.grad(module(x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        first.sum().backward()
+
+
+def test_torchvisions_operator_gives_the_same() -> None:
+    """Where its compiled operators load: a wheel for another torch lacks them."""
+    need("torchvision")
+    if not hasattr(torch.ops.torchvision, "deform_conv2d"):
+        pytest.skip("this torchvision has no compiled operators for this torch")
+    from torchvision.ops import deform_conv2d
+
+    for seed in range(1, 60, 2):
+        op, inputs = case(seed)
+        assert isinstance(op, DeformConv)
+        if op.sides[:2] != op.sides[2:] or op.offset_limit is not None:
+            continue
+        given = [torch.tensor(a) for a in arrays(inputs, seed)]
+        module = module_of(op, inputs)
+        layer = module.layer
+        mask = given[2] if len(given) == 3 else None
+        pad = op.sides[:2]
+        theirs = deform_conv2d(
+            given[0], given[1], layer.weight, layer.bias, op.stride, pad, op.dilation, mask
+        )
+        torch.testing.assert_close(module(*given), theirs, rtol=0, atol=LIMIT)

@@ -173,6 +173,33 @@ def test_the_plan_counts_what_kernels_can_take() -> None:
     assert plan(fused_graph(whole)).share is None
 
 
+@pytest.mark.parametrize(
+    ("form", "fused"),
+    [
+        ("resize(like=image, mode=bilinear)", True),
+        ("resize(like=image, mode=bilinear, align_corners=true)", True),
+        ("resize(to=[13, 9], mode=bilinear)", True),
+        ("resize([2, 3], mode=bilinear)", True),
+        ("resize(1.5, mode=bilinear)", False),
+        ("resize(2x, mode=nearest)", False),
+        ("resize(like=image, mode=bilinear, antialias=true)", False),
+    ],
+)
+def test_labels(form: str, fused: bool) -> None:
+    """The class of every pixel, with and without the full-size scores."""
+    body = f"output mask = image -> conv(8, 3, pad=1, stride=2) @c -> {form} -> argmax(channels)"
+    network = graph(net(body))
+    names = [row.kernel for row in plan(fused_graph(network)).rows]
+    assert ("upsample_argmax" in names) == fused
+    image = torch.rand(2, 3, 12, 15)
+    with policy("all"), torch.no_grad():
+        got = to_triton(network)(image)
+        wanted = to_torch(network).eval()(image)
+    assert got.shape == wanted.shape
+    assert got.dtype == torch.int64
+    assert (got != wanted).float().mean() <= 0.01  # ties by rounding
+
+
 def test_a_module_for_inference_refuses_to_train() -> None:
     module = to_triton(graph(net("output y = image -> conv(8, 3, pad=1) @c -> relu")))
     assert not any(p.requires_grad for p in module.parameters())
