@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -40,6 +42,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_program(parser)
     add_weights(parser, "a checkpoint for the net (default: arrays from --seed)")
     parser.add_argument("--targets", metavar="T,T", help=f"what is compared (default: {_TARGETS})")
+    parser.add_argument(
+        "--interpret",
+        action="store_true",
+        help="run the kernels of target triton in Triton's interpreter: on a CPU, slowly",
+    )
     _add_runs(parser)
     parser.add_argument("--all", action="store_true", help="every node, not the named stages only")
     parser.add_argument("--worst", metavar="N", help="show the N worst rows of each target")
@@ -106,6 +113,7 @@ def run(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
         from compiler.verify.runners import check_targets
 
         check_targets(targets)
+    _interpret(args, targets)
     program = load_program(args)
     loaded = load_weights(program.graph, args) if args.weights else None
     report = _compared(args, program, loaded.weights if loaded else None, targets, options)
@@ -114,6 +122,22 @@ def run(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
         note(f"{target}: every output is too faint to be judged, so this proves nothing about them")
     warnings = loaded.report.warnings if loaded else ()
     return program.warnings + warnings + report.diagnostics()
+
+
+def _interpret(args: argparse.Namespace, targets: Sequence[str]) -> None:
+    """Turn the interpreter on, which must be before a kernel is imported.
+
+    Raises:
+        UsageError: there is no kernel to interpret.
+    """
+    if not args.interpret:
+        return
+    if _others(args) or "triton" not in targets:
+        raise usage_error("`--interpret` has no effect without the target `triton` in `--targets`")
+    kernels = sys.modules.get("compiler.to_triton.kernels.common")
+    if kernels is not None and not kernels.INTERPRETED:
+        raise usage_error("`--interpret` comes too late: kernels are compiled in this process")
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 def _compared(

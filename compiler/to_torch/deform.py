@@ -50,9 +50,10 @@ def bilinear_sum(values: Tensor, image: Tensor, y: Tensor, x: Tensor, weight: Te
 
 def mix_points(points: Tensor, matrix: Tensor) -> Tensor:
     """[R, T, groups, channels] times a kernel [G, T * C / G, out / G]: [R, out]."""
-    rows, taps, parts = points.shape[0], points.shape[1], matrix.shape[0]
-    split = points.reshape(rows, taps, parts, -1).permute(2, 0, 1, 3).reshape(parts, rows, -1)
-    return torch.bmm(split, matrix).permute(1, 0, 2).reshape(rows, -1)
+    rows, taps, parts, each = points.shape[0], points.shape[1], matrix.shape[0], matrix.shape[1]
+    split = points.reshape(rows, taps, parts, each // taps).permute(2, 0, 1, 3)
+    mixed = torch.bmm(split.reshape(parts, rows, each), matrix)
+    return mixed.permute(1, 0, 2).reshape(rows, parts * matrix.shape[2])
 
 
 class DeformableSum(torch.autograd.Function):
@@ -81,6 +82,7 @@ class DeformableSum(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
         values, image, y, x, weight, matrix = ctx.saved_tensors
+        grad = grad.to(values.dtype)  # autocast multiplies by the kernel in halves
         to_values = torch.zeros_like(values)
         to_matrix = None if matrix is None else torch.zeros_like(matrix)
         found = []
@@ -149,20 +151,19 @@ class DeformableSum(torch.autograd.Function):
 
 
 def deformable_sum(
-    values: Tensor, y: Tensor, x: Tensor, weight: Tensor, matrix: Tensor | None
+    values: Tensor, pixels: int, y: Tensor, x: Tensor, weight: Tensor, matrix: Tensor | None
 ) -> Tensor:
-    """`bilinear_sum` of maps, and `mix_points` if there is a kernel.
+    """`bilinear_sum` of `pixels` rows of points a map, and `mix_points` if there is a kernel.
 
     In pieces, unless the program is being traced, scripted or compiled: then in one, without a
     loop over sizes, with torch's own gradients.
     """
-    place = torch.arange(y.shape[0], device=y.device)
-    image = place // (y.shape[0] // values.shape[0])
+    image = torch.arange(y.shape[0], device=y.device) // pixels
     if torch.jit.is_scripting():
         points = bilinear_sum(values, image, y, x, weight)
         return points if matrix is None else mix_points(points, matrix)
     else:
-        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        if torch.jit.is_tracing() or torch.compiler.is_compiling() or len(y) == 0:
             points = bilinear_sum(values, image, y, x, weight)
             return points if matrix is None else mix_points(points, matrix)
         return DeformableSum.apply(values, image, y, x, weight, matrix)
@@ -221,6 +222,7 @@ def dcnv3_core(
         weight = weight.softmax(-1)
     sampled = deformable_sum(
         values,
+        rows * columns,
         (moved[..., 1] + y.view(-1, 1, 1, place.shape[0])).reshape(weight.shape),
         (moved[..., 0] + x0.view(-1, 1, place.shape[0])).reshape(weight.shape),
         weight,
@@ -270,19 +272,20 @@ class DeformConv2d(nn.Conv2d):
             moved = moved.clamp(-limit, limit)
         moved = moved.reshape(n, self.offset_groups, taps, 2, rows, columns)
         moved = moved.permute(0, 4, 5, 2, 1, 3)
-        y = (moved[..., 0] + y.view(-1, 1, taps, 1)).reshape(-1, taps, self.offset_groups, 1)
-        x0 = (moved[..., 1] + x0.view(-1, taps, 1)).reshape(-1, taps, self.offset_groups, 1)
+        shape = [n * rows * columns, taps, self.offset_groups, 1]
+        y = (moved[..., 0] + y.view(-1, 1, taps, 1)).reshape(shape)
+        x0 = (moved[..., 1] + x0.view(-1, taps, 1)).reshape(shape)
         if mask is None:
             weight = torch.ones_like(y)
         else:
             weight = mask.to(values.dtype).reshape(n, self.offset_groups, taps, rows, columns)
-            weight = weight.permute(0, 3, 4, 2, 1).reshape(y.shape)
+            weight = weight.permute(0, 3, 4, 2, 1).reshape(shape)
         matrix = self.weight.to(values.dtype).permute(2, 3, 1, 0)
         matrix = matrix.reshape(-1, self.groups, self.out_channels // self.groups)
-        found = deformable_sum(values, y, x0, weight, matrix.permute(1, 0, 2))
+        found = deformable_sum(values, rows * columns, y, x0, weight, matrix.permute(1, 0, 2))
         if self.bias is not None:
             found = found + self.bias
-        return found.view(n, rows, columns, -1).permute(0, 3, 1, 2).to(x.dtype)
+        return found.view(n, rows, columns, self.out_channels).permute(0, 3, 1, 2).to(x.dtype)
 '''
 
 HELPERS["center_feature_scale"] = '''\

@@ -78,7 +78,7 @@ def emit(
     """
     _check_paths(graph)
     types = shapes(graph)
-    carried = _carried(graph)
+    carried = carried_by(graph)
     own = runtime.names if runtime is not None else ()
     reserved = _reserved(graph, carried).union(own)
     found = outline(graph, types, reserved, flat=flat)
@@ -89,10 +89,10 @@ def emit(
 
 def net_class(graph: Graph) -> str:
     """The name of the net's class in the emitted file."""
-    return Names(_reserved(graph, _carried(graph))).fresh(graph.name)
+    return Names(_reserved(graph, carried_by(graph))).fresh(graph.name)
 
 
-def _carried(graph: Graph) -> list[Library]:
+def carried_by(graph: Graph) -> list[Library]:
     """The libraries whose text the file holds."""
     return [library(name) for name in sorted({n.op.name for n in graph.nodes()} & {*LIBRARIES})]
 
@@ -324,4 +324,4 @@ def _file_name(name: str) -> str:
     return path.name if path.is_absolute() else path.as_posix()
 
 
-__all__ = ["Input", "emit", "net_class", "outputs_name"]
+__all__ = ["Input", "carried_by", "emit", "net_class", "outputs_name"]

@@ -27,7 +27,8 @@ def to_triton(graph: Graph, weights: Weights | str | PathLike[str] | None = None
 
     Raises:
         SegError: a weight path is impossible in torch (E6004), the weights do not fit, or triton
-            is missing (E6013).
+            is too old (E6013).
+        ModuleNotFoundError: torch or triton is not installed.
     """
     from compiler.to_triton.build import build
 

@@ -15,8 +15,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from compiler.to_torch.emit import emit, net_class
-from compiler.to_triton.prepare import IN_FOLDER, Prepared, runtime
 from compiler.to_triton.plan import Plan
+from compiler.to_triton.prepare import IN_FOLDER, Prepared, runtime
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
 
 MARK = "plan.json"

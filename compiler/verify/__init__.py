@@ -33,7 +33,7 @@ def verify(
     Args:
         graph: the network, as loaded.
         weights: the arrays, or a file with them; None initialises them.
-        targets: of `torch` and `onnx`.
+        targets: of `torch`, `onnx` and `triton`.
         sizes: heights and widths; none chooses two that the network accepts, one of them odd.
         batches: batch sizes; none is 1 and 2.
         every: compare every result of every node.
@@ -43,8 +43,8 @@ def verify(
 
     Raises:
         SegError: E6022 an unknown target, E3014 a size that is not accepted, E6027 a runtime that
-            refuses the network, or weights that do not fit.
-        ModuleNotFoundError: torch or onnxruntime is not installed.
+            refuses the network, E6013 a triton that is too old, or weights that do not fit.
+        ModuleNotFoundError: torch, onnxruntime or triton is not installed.
     """
     from compiler.verify.comparisons import Options, against_targets
 

@@ -165,12 +165,13 @@ def _report(
         options.seed,
         outputs_only,
     )
-    rows = comparison.rows(chosen, every=options.every)
+    looked = comparison.found(chosen, every=options.every)
     departures = comparison.departures(
-        rows, every=options.every, notes=lambda row: _broken(arrays, row)
+        looked.rows, every=options.every, notes=lambda row: _broken(arrays, row)
     )
     found = tuple(departures)
-    return Report(graph.name, graph.source, name, options.gate, chosen, rows, found)
+    rows, ways = looked.rows, looked.ways
+    return Report(graph.name, graph.source, name, options.gate, chosen, rows, found, ways)
 
 
 def _broken(arrays: Weights, row: Row) -> tuple[str, ...]:

@@ -26,6 +26,14 @@ Make = Callable[[bool], Runner]
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a comparison gave: its rows, and what ran for a target where that is not plain."""
+
+    rows: tuple[Row, ...]
+    ways: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A reference network and those who are held against it.
 
@@ -45,7 +53,7 @@ class Comparison:
     seed: int
     outputs_only: bool = False
 
-    def rows(self, cases: Sequence[Case], *, every: bool) -> tuple[Row, ...]:
+    def found(self, cases: Sequence[Case], *, every: bool) -> Found:
         """The worst comparison of every stage and output with every other."""
         runners = {name: make(every) for name, make in self.others.items()}
         look = _Look(self, self.reference(every), runners)
@@ -53,7 +61,7 @@ class Comparison:
         for turn, chunk in enumerate(chunks(self.graph, chosen, cases)):
             for case in cases:
                 look.at(case, chunk, outputs=turn == 0)
-        return look.sorted(chosen)
+        return Found(look.sorted(chosen), look.ways)
 
     def departures(
         self, rows: Sequence[Row], *, every: bool, notes: Callable[[Row], tuple[str, ...]]
@@ -73,8 +81,8 @@ class Comparison:
         """Where the reference itself is not finite, no target can hide a node."""
         other = self.reference if row.blames_reference else self.others[target]
         alone = replace(self, others={target: other})
-        found = alone.rows([row.case], every=True)
-        return next((r for r in found if r.figures.wrong and r.kind == "stage"), None)
+        found = alone.found([row.case], every=True)
+        return next((r for r in found.rows if r.figures.wrong and r.kind == "stage"), None)
 
     def _stages(self, every: bool) -> tuple[Stage, ...]:
         return stages(at_inference(self.graph), every=every)
@@ -111,6 +119,7 @@ class _Look:
         self._others = others
         self._outputs = inference_names(comparison.graph)
         self._worst: dict[Key, Row] = {}
+        self.ways: dict[str, str] = {}
 
     def at(self, case: Case, chunk: Sequence[Stage], *, outputs: bool) -> None:
         inputs = arrays(self._comparison.graph, case, self._comparison.seed)
@@ -118,6 +127,8 @@ class _Look:
         wanted = self._reference.run(inputs, names)
         for target, runner in self._others.items():
             found = runner.run(inputs, names)
+            if found.way:
+                self.ways[target] = found.way
             for stage in chunk:
                 if stage.name in found.stages:
                     key: Key = (target, "stage", stage.name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from compiler.verify.compare import Figures, Gate
@@ -76,6 +76,7 @@ class Report:
         cases: the runs.
         rows: by target, stages in the order of the network, then outputs.
         departures: one per target that departs.
+        ways: by target, what ran, where that depends on the machine.
     """
 
     net: str
@@ -85,6 +86,7 @@ class Report:
     cases: tuple[Case, ...]
     rows: tuple[Row, ...]
     departures: tuple[Departure, ...]
+    ways: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def passed(self) -> bool:
@@ -117,6 +119,7 @@ class Report:
             "reference": self.reference,
             "gate": {"kind": self.gate.kind, "limit": self.gate.limit},
             "runs": [_case_json(case) for case in self.cases],
+            "ways": dict(self.ways),
             "rows": [_row_json(row) for row in self.rows],
             "departures": [_departure_json(d) for d in self.departures],
         }
@@ -225,6 +228,8 @@ def _text(report: Report, worst: int | None) -> Iterable[str]:
         rows = [row for row in report.rows if row.target == target]
         shown = rows if worst is None else sorted(rows, key=_badness, reverse=True)[:worst]
         yield ""
+        if target in report.ways:
+            yield f"{target}: {report.ways[target]}"
         yield from _table(target, shown, first, classes=report.gate.kind == "argmax")
         if len(shown) < len(rows):
             yield f"{_rows(len(rows) - len(shown))} no worse than these left out"

@@ -24,10 +24,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class Ran:
-    """What one run gave: stages and outputs by name. A stage may be missing, as a folded one."""
+    """What one run gave: stages and outputs by name. A stage may be missing, as a folded one.
+
+    `way` tells, where that is not plain, what it was that ran, in this run and those before it.
+    """
 
     stages: Mapping[str, Array]
     outputs: Mapping[str, Array]
+    way: str = ""
 
 
 class Runner(Protocol):
@@ -49,11 +53,18 @@ def _onnx(subject: Subject) -> Runner:
     return OnnxRunner(subject)
 
 
-RUNNERS: dict[str, Callable[[Subject], Runner]] = {"torch": _torch, "onnx": _onnx}
-"""What `--targets` may name."""
+def _triton(subject: Subject) -> Runner:
+    from compiler.verify.triton_runner import TritonRunner
 
-PLANNED = ("triton",)
-"""Targets that cannot be run yet."""
+    return TritonRunner(subject)
+
+
+RUNNERS: dict[str, Callable[[Subject], Runner]] = {
+    "torch": _torch,
+    "onnx": _onnx,
+    "triton": _triton,
+}
+"""What `--targets` may name."""
 
 
 def reference(subject: Subject) -> Runner:
@@ -71,9 +82,6 @@ def check_targets(names: Sequence[str]) -> None:
     """
     known = ", ".join(RUNNERS)
     for name in names:
-        if name in PLANNED:
-            message = f"target `{name}` cannot be verified: segdsl has no such target yet"
-            raise SegError(_refused(message, f"the targets are {known}"))
         if name not in RUNNERS:
             near = nearest(name, RUNNERS)
             help = f"did you mean `{near}`?" if near else f"the targets are {known}"

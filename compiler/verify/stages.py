@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler.passes.drop_dead import drop_dead
@@ -86,8 +86,12 @@ def exposed(graph: Graph, values: Sequence[Value]) -> Graph:
     return wide
 
 
-def followed(graph: Graph) -> dict[Value, Value]:
+def followed(
+    graph: Graph, through: Callable[[Graph], Graph] = optimize
+) -> dict[Value, Value]:
     """Where each value of the graph is after `compiler.optimize`; without those that are gone.
+
+    Another function from graph to graph may stand in its place.
 
     A value that was worked into a later operator is gone: the node then computes the later one.
     Block borders follow their values through every pass, so each value is made a border.
@@ -98,7 +102,7 @@ def followed(graph: Graph) -> dict[Value, Value]:
         mark = Instance("", "", (), NOWHERE, NOWHERE)
         marks[mark] = value
         marked.ports[mark] = Ports((), (("value", value),))
-    result = optimize(marked)
+    result = through(marked)
     groups: dict[Value, list[Value]] = {}
     for mark, ports in result.ports.items():
         if mark in marks:

@@ -68,7 +68,7 @@ def serve(
         line = requests.readline()
         if line:
             request = json.loads(line)
-            wanted = [_array(contents.tensors[name]) for name in request["names"]]
+            wanted = [array_of(contents.tensors[name]) for name in request["names"]]
             # Numbered: the names are the file's own and need not be writable ones.
             write_safetensors(request["to"], {str(i): array for i, array in enumerate(wanted)})
             _reply(replies, {"done": True})
@@ -101,7 +101,7 @@ def _load(path: str, identity: tuple[int, int], legacy: bool) -> Contents:
     if (state.st_dev, state.st_ino) != identity:
         raise RefusedError("it was exchanged while it was being read")
     _limit(state.st_size)
-    return contents_of(_unpickled(path, legacy))
+    return contents_of(unpickled(path, legacy))
 
 
 def _limit(size: int) -> None:
@@ -119,7 +119,12 @@ def _limit(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (budget, budget))
 
 
-def _unpickled(path: str, legacy: bool) -> object:
+def unpickled(path: str, legacy: bool) -> object:
+    """What torch reads from a checkpoint; everything that it can raise is a refusal.
+
+    Raises:
+        RefusedError: torch refuses it.
+    """
     import torch
 
     try:
@@ -251,7 +256,7 @@ def _description(contents: Contents) -> dict[str, Any]:
     return {"table": table, "opened": contents.opened, "ignored": contents.ignored}
 
 
-def _array(tensor: torch.Tensor) -> NDArray[Any]:
+def array_of(tensor: torch.Tensor) -> NDArray[Any]:
     """A tensor as an array, a view where it can be; bfloat16 is widened to fp32, which is exact."""
     import torch
 

@@ -96,7 +96,7 @@ def open_checkpoint(path: StrPath, file: IO[bytes], *, legacy: bool) -> Iterator
         SegError: the file is damaged, hostile or of a kind that is not read (E5011).
     """
     if not legacy:
-        _check_zip(path, file)
+        check_zip(path, file)
     state = os.fstat(file.fileno())
     arguments = [os.path.abspath(path), str(state.st_dev), str(state.st_ino)]
     search = json.dumps([entry or os.getcwd() for entry in sys.path])
@@ -121,8 +121,12 @@ def _environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if "WEIGHTS_ONLY" not in key}
 
 
-def _check_zip(path: StrPath, file: IO[bytes]) -> None:
-    """Members are stored as they are: nothing here can grow when it is read."""
+def check_zip(path: StrPath, file: IO[bytes]) -> None:
+    """Members are stored as they are: nothing here can grow when it is read.
+
+    Raises:
+        SegError: it is no archive that torch writes (E5011).
+    """
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()

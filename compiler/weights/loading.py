@@ -166,7 +166,7 @@ def load_with_report(
 @contextmanager
 def _source(path: StrPath) -> Iterator[tuple[str, SafetensorsFile | CheckpointFile]]:
     with opened(path) as file:
-        kind = _kind(path, file)
+        kind = kind_of(path, file)
         if kind == "safetensors":
             yield kind, SafetensorsFile(path, file)
         else:
@@ -182,7 +182,7 @@ _FOREIGN = {
 }
 
 
-def _kind(path: StrPath, file: IO[bytes]) -> str:
+def kind_of(path: StrPath, file: IO[bytes]) -> str:
     """`safetensors`, `zip` (torch) or `pickle` (torch before 1.6), by the first bytes."""
     head = file.read(512)
     file.seek(0)

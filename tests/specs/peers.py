@@ -11,6 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from tests.specs.crf_references import CrfRnnScores, LargeFOV, MultiScale
+from tests.specs.dcn_references import dcn_resnet50
+from tests.specs.intern_references import (
+    ClipClassifier,
+    ConvClassifier,
+    Size,
+    UPerNet,
+    upernet_internimage,
+)
 from tests.specs.references import (
     FCN8s,
     MilesialUNet,
@@ -33,6 +41,7 @@ class Peer:
         make: the published model, with its random weights.
         image: shape of a small input.
         prefixes: the model's names -> ours; empty where they are the same.
+        double: the model adds in another order: compared in float64, not to the last bit.
     """
 
     spec: str
@@ -40,6 +49,7 @@ class Peer:
     make: Callable[[], nn.Module]
     image: tuple[int, int, int, int]
     prefixes: Prefixes = field(default_factory=dict[str, str])
+    double: bool = False
 
     @property
     def id(self) -> str:
@@ -89,6 +99,38 @@ def _unet(form: str, channels: int, depth: int, drop: float = 0.0, width: int = 
     return Peer("unet", settings, lambda: MilesialUNet(channels, 2, width, depth, pad), image)
 
 
+def _intern(variant: str, size: Size) -> Peer:
+    head = ClipClassifier if variant == "H" else ConvClassifier
+    settings = {"variant": variant, "channels": size.channels, "depths": tuple(size.depths)}
+    image = (2, 3, 64, 96) if variant == "H" else (2, 3, 65, 49)
+    settings["classes"] = 7
+    return Peer("internimage", settings, lambda: _filled(head(size, 7)), image, double=True)
+
+
+def _filled(module: nn.Module) -> nn.Module:
+    """With numbers for the bare arrays, which no layer owns."""
+    for name, array in module.named_parameters():
+        if name.split(".")[-1] not in ("weight", "bias"):
+            nn.init.uniform_(array, -0.5, 1.0)
+    return module
+
+
+class _Features(nn.Module):
+    """timm's ResNet-50-C: three 3x3 convolutions where ResNet-50 has one 7x7."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        options = {"features_only": True, "out_indices": (1, 2, 3, 4)}
+        self.body = need("timm").create_model("resnet50c", pretrained=False, **options)
+
+    def forward(self, image: Tensor) -> Any:
+        return self.body(image)
+
+
+def _upernet_resnet50() -> nn.Module:
+    return UPerNet(_Features(), (256, 512, 1024, 2048), 150)
+
+
 PEERS = (
     *(
         Peer("resnet", {"depth": depth}, _vision(f"resnet{depth}"), (2, 3, 65, 49))
@@ -116,6 +158,37 @@ PEERS = (
         _segmentation("fcn_resnet50", aux=False),
         (2, 3, 33, 49),
     ),
+    *(
+        Peer(
+            "dcn_resnet50",
+            {"modulated": modulated},
+            partial(dcn_resnet50, modulated),
+            (2, 3, 33, 33),
+            double=True,
+        )
+        for modulated in (False, True)
+    ),
+    _intern("T", Size(16, (1, 1, 2, 1), drop=0.1)),
+    _intern("S", Size(32, (1, 2, 1, 1), "post", 1e-5, drop=0.4)),
+    _intern("L", Size(16, (1, 1, 1, 1), "post", 1e-5, offset_scale=2.0, drop=0.1)),
+    _intern("H", Size(32, (1, 1, 7, 1), "res_post", huge=True, drop=0.2)),
+    Peer(
+        "upernet_internimage",
+        {"channels": 16, "depths": (1, 1, 2, 1), "width": 24, "classes": 5},
+        lambda: _filled(
+            upernet_internimage(Size(16, (1, 1, 2, 1), layer_scale=1.0, drop=0.2), 5, 24)
+        ),
+        (2, 3, 65, 49),
+        double=True,
+    ),
+    Peer(
+        "upernet",
+        {},
+        _upernet_resnet50,
+        (2, 3, 65, 49),
+        {"backbone.body.conv1": "backbone.stem", "backbone.body.bn1": "backbone.stem.7"}
+        | {f"backbone.body.layer{i}": f"backbone.layer{i}" for i in range(1, 5)},
+    ),
     _unet("padded", channels=3, depth=4),
     _unet("padded", channels=1, depth=2),
     _unet("same", channels=3, depth=4),
@@ -139,6 +212,9 @@ def randomise(module: nn.Module, seed: int) -> nn.Module:
             nn.init.normal_(layer.bias, std=0.1)
             nn.init.normal_(layer.running_mean, std=0.1)
             nn.init.uniform_(layer.running_var, 0.5, 1.5)
+        elif isinstance(layer, nn.LayerNorm):
+            nn.init.uniform_(layer.weight, 0.5, 1.0)
+            nn.init.normal_(layer.bias, std=0.1)
         elif isinstance(layer, nn.Conv2d | nn.Linear):
             bound = (3.0 / layer.weight[0].numel()) ** 0.5
             nn.init.uniform_(layer.weight, -1.4 * bound, 1.4 * bound)
@@ -158,8 +234,11 @@ def _rename(name: str, prefixes: Prefixes) -> str:
 
 
 def tensors(output: Any) -> list[Tensor]:
-    """The maps that a module returns, in order: one, a tuple, or torchvision's dict."""
-    return list(_tensors(output))
+    """The maps that a module returns, in order: one, a tuple, or torchvision's dict.
+
+    What is computed in training only is None outside of it.
+    """
+    return [tensor for tensor in _tensors(output) if tensor is not None]
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:

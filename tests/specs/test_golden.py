@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from compiler.to_torch.emit import emit
-from compiler.to_torch.library import LIBRARIES, library
 from segdsl.diagnostics import SegError
 from segdsl.library import stock_names
 from segdsl.printer import print_graph
 from segdsl.program import load, parse
 from segdsl.report import summary
 from tests.conftest import GOLDEN
+from tests.support.emitted import without_libraries
 from tests.support.peers import need
 
 Golden = Callable[[str, str], None]
@@ -65,13 +65,6 @@ def test_torch_source(name: str, golden: Golden) -> None:
     standard = {"typing", "collections.abc", "math", "functools", "warnings", "__future__"}
     assert imported <= {"torch", "torch.nn"} | standard
     assert len(without_libraries(text).splitlines()) <= LONGEST.get(name, 1000)
-
-
-def without_libraries(text: str) -> str:
-    """The text of a file without the modules that it carries: these have tests of their own."""
-    for name in LIBRARIES:
-        text = text.replace(library(name).text, f"# Here stands the library of `{name}`.")
-    return text
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -1,4 +1,7 @@
-"""The emitted modules against the published models: strict loading, outputs equal bit by bit."""
+"""The emitted modules against the published models: strict loading, outputs equal bit by bit.
+
+Those with deformable convolutions, which the models add up in another order, are equal in float64.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +41,12 @@ def run(module: nn.Module, image: Tensor) -> list[Tensor]:
     return [*found, torch.rand(7)]
 
 
-def assert_equal(ours: list[Tensor], theirs: list[Tensor]) -> None:
+def assert_equal(ours: list[Tensor], theirs: list[Tensor], within: float = 0.0) -> None:
     assert [a.shape for a in ours] == [b.shape for b in theirs]
     for a, b in zip(ours, theirs, strict=True):
         assert torch.isfinite(b).all()
         assert b.std() > 1e-3
-        assert (a - b).abs().max().item() == 0.0
+        assert (a - b).abs().max().item() <= within
 
 
 def test_every_stock_spec_has_a_peer() -> None:
@@ -55,10 +58,13 @@ def test_outputs_are_equal_to_the_last_bit(peer: Peer) -> None:
     ours, theirs = pair(peer)
     generator = torch.Generator().manual_seed(2)
     image = torch.randn(peer.image, generator=generator)
-    assert_equal(run(ours.eval(), image), run(theirs.eval(), image))
+    within = 0.0
+    if peer.double:
+        ours, theirs, image, within = ours.double(), theirs.double(), image.double(), 1e-10
+    assert_equal(run(ours.eval(), image), run(theirs.eval(), image), within)
 
-    assert_equal(run(ours.train(), image), run(theirs.train(), image))
+    assert_equal(run(ours.train(), image), run(theirs.train(), image), within)
     buffers = renamed(dict(theirs.named_buffers()), peer.prefixes)
     assert set(buffers) == {name for name, _ in ours.named_buffers()}
     for name, buffer in ours.named_buffers():
-        assert torch.equal(buffer, buffers[name]), name
+        assert torch.allclose(buffer, buffers[name], rtol=0.0, atol=within), name

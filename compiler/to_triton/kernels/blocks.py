@@ -95,8 +95,8 @@ def _repack(module: ConvBlock, _: Any) -> None:
     """The packed copy follows the weights, which then lie as the library likes them."""
     with torch.no_grad():
         module.weight.data = module.weight.contiguous(memory_format=torch.channels_last)
-        if module.groups == 1:
-            module.packed = conv.pack(module.weight)
+        grouped = module.groups > 1
+        module.packed = module.weight.new_empty(0) if grouped else conv.pack(module.weight)
 
 
 def upsample_labels(

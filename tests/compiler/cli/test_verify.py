@@ -192,7 +192,8 @@ def test_another_program(folder: Path, capsys: Streams) -> None:
     [
         (["--targets", "tensorrt"], "error[E6022]: there is no target `tensorrt`"),
         (["--targets", "torhc"], "did you mean `torch`?"),
-        (["--targets", "triton"], "error[E6022]: target `triton` cannot be verified"),
+        (["--interpret"], "`--interpret` has no effect without the target `triton`"),
+        (["--interpret", "--against", "a"], "`--interpret` has no effect"),
         (["--targets", ""], "there is no target ``"),
         (["--sizes", "9x8,x"], "`--size x` is not a size"),
         (["--batch", "0"], "`--batch 0`"),

@@ -347,6 +347,21 @@ def test_traced_at_one_size_and_run_at_another() -> None:
         torch.testing.assert_close(traced(x), module(x), rtol=0, atol=1e-12)
 
 
+def test_autocast_and_an_empty_batch() -> None:
+    """Halves under autocast, with gradients of the parameters' own type; no image at all."""
+    module = random_layers().float()
+    x = torch.rand(1, 8, 6, 6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = module(x)
+    result.float().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in module.parameters())
+    torch.testing.assert_close(result.float(), module(x), rtol=0.1, atol=0.1)
+    none = torch.zeros(0, 8, 6, 6, requires_grad=True)
+    module(none).sum().backward()
+    assert none.grad is not None
+    assert module(none).shape == (0, 4, 6, 6)
+
+
 def test_gradients_of_gradients_are_refused() -> None:
     """They would be wrong, so that asking for them is an error and not a number."""
     module = random_layers()

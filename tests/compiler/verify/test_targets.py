@@ -260,7 +260,7 @@ def test_own_initialisers_pass_too() -> None:
     assert verify(tiny(), init="own", sizes=[(9, 8)], batches=[1]).passed
 
 
-@pytest.mark.parametrize("names", [["tensorrt"], ["torhc"], ["triton"], ["torch", "torch"], []])
+@pytest.mark.parametrize("names", [["tensorrt"], ["torhc"], ["torch", "torch"], []])
 def test_unknown_targets_are_refused(names: list[str]) -> None:
     with pytest.raises(SegError) as refused:
         verify(tiny(), targets=names)
