@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--no-memory", action="store_true", help="leave out 4096x4096")
     arguments = parser.parse_args()
     try:
-        import pydensecrf.densecrf  # noqa: F401
+        import pydensecrf.densecrf
         import torch
     except ImportError as error:
         print(f"nothing was measured: {error}")

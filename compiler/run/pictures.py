@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import (  # noqa: F401  (each plugin registers its format)
+from PIL import (
     BmpImagePlugin,
     ExifTags,
     GifImagePlugin,

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from compiler.to_onnx.crf_blur import BlurredKernel
 from compiler.to_onnx.crf_exact import DenseKernel, SeparableKernel
 from compiler.to_onnx.crf_kernels import Kernel, Operands, scaled
-from compiler.to_onnx.crf_window import BlurredKernel, WindowKernel
+from compiler.to_onnx.crf_window import WindowKernel
 from compiler.to_onnx.lower import emit
 from compiler.to_onnx.site import Site
 from segdsl.diagnostics import Diagnostic, SegError, text_helps

@@ -14,7 +14,7 @@ from segdsl.source import Source
 BODY = "seg 1\nnet A() {{\n  {}\n}}\n"
 
 
-def codes(text: str, limits: Limits = Limits()) -> list[str]:  # noqa: B008
+def codes(text: str, limits: Limits = Limits()) -> list[str]:
     module, diagnostics = parse(Source("test.seg", text), limits)
     for diagnostic in diagnostics:
         assert diagnostic.span is not None
@@ -23,7 +23,7 @@ def codes(text: str, limits: Limits = Limits()) -> list[str]:  # noqa: B008
     return [d.code for d in diagnostics]
 
 
-def message(text: str, limits: Limits = Limits()) -> str:  # noqa: B008
+def message(text: str, limits: Limits = Limits()) -> str:
     (diagnostic,) = parse(Source("test.seg", text), limits)[1]
     return diagnostic.message
 

@@ -11,11 +11,11 @@ from tests.support.peers import need
 
 torch = need("torch")
 
-import segdsl  # noqa: E402
-from compiler.to_torch import to_torch  # noqa: E402
-from segdsl.analysis.reach.support import pixel  # noqa: E402
-from segdsl.analysis.reach.wiring import wire_at  # noqa: E402
-from segdsl.ir import Value  # noqa: E402
+import segdsl
+from compiler.to_torch import to_torch
+from segdsl.analysis.reach.support import pixel
+from segdsl.analysis.reach.wiring import wire_at
+from segdsl.ir import Value
 
 CASES = [
     "[gaussian(sxy=3), bilateral(g, 9, 40, norm=none)], method=window, window=3, iterations=2",
