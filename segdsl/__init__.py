@@ -7,7 +7,7 @@ from segdsl.ir import Graph
 from segdsl.program import check, load, parse
 from segdsl.report import Summary, summary
 
-__all__ = [
+__all__ = [  # noqa: RUF022
     # reading programs
     "check",
     "load",

@@ -28,7 +28,7 @@ class Limits:
     integer_bits: int = 63  # magnitude of a compile-time integer: E2020
     list_length: int = 100_000  # elements of a list, turns of one loop: E4005
     block_depth: int = 128  # block instances inside one another: E0021
-    evaluation_depth: int = 220  # expressions and instances nested while elaborating: E0021
+    evaluation_depth: int = 2_048  # expressions and bodies nested while elaborating: E0021
     steps: int = 2_000_000  # compile-time steps: E4006
     nodes: int = 100_000  # nodes after expansion: E4003 (--max-nodes)
     operands: int = 4_096  # operands of one node: E4007

@@ -24,6 +24,7 @@ from segdsl.lints.allow import LINTS, Allow, idle, read_allows, without_allowed
 from segdsl.report import input_sizes
 from segdsl.source import Source
 from segdsl.spelling import nearest
+from segdsl.stack import with_room
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,36 @@ def examine_source(
     lint: bool = False,
     size: tuple[int, int] | None = None,
 ) -> Program:
-    """Everything from a text on."""
-    limits = limits or Limits()
+    """Everything from a text on, however deep the caller stands."""
+    return with_room(
+        lambda: _examine_source(
+            source,
+            folder,
+            net=net,
+            include=include,
+            limits=limits or Limits(),
+            settings=settings or {},
+            every=every,
+            key=key,
+            lint=lint,
+            size=size,
+        )
+    )
+
+
+def _examine_source(
+    source: Source,
+    folder: Path | None,
+    *,
+    net: str | None,
+    include: Sequence[str | Path],
+    limits: Limits,
+    settings: Mapping[str, Setting],
+    every: bool,
+    key: str,
+    lint: bool,
+    size: tuple[int, int] | None,
+) -> Program:
     roots = tuple(Path(root) for root in ([folder] if folder else []) + [Path(i) for i in include])
     reader = Reader(roots, limits)
     module = reader.main(source, folder, key or source.name)
@@ -193,7 +222,7 @@ def examine_source(
         )
     fit = [item for item in nets if item.name.name not in names.unfit]
     search = _Lint(files, size) if lint else None
-    programs = [_examine_net(module, item, settings or {}, limits, found, search) for item in fit]
+    programs = [_examine_net(module, item, settings, limits, found, search) for item in fit]
     everything = [*found, *(d for p in programs for d in p.diagnostics)]
     everything = _without_echoes(everything, reader.diagnostics)
     everything = _allowed(

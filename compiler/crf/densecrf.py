@@ -64,7 +64,7 @@ class DenseCRF:
         self._logits: torch.Tensor | None = None
         self._built: list[Message] | None = None
 
-    def setUnaryEnergy(self, u: ArrayLike) -> None:
+    def setUnaryEnergy(self, u: ArrayLike) -> None:  # noqa: N802
         """The energies (negative log-probabilities), [labels, points]; any dtype and layout."""
         energy = np.array(u, np.float32, order="C")
         count = self._grid[0] * self._grid[1]
@@ -76,7 +76,7 @@ class DenseCRF:
         grid = torch.from_numpy(energy).view(1, self._labels, *self._grid)
         self._logits = unary_scores(grid, "energy")
 
-    def addPairwiseEnergy(
+    def addPairwiseEnergy(  # noqa: N802
         self,
         features: ArrayLike,
         compat: Any,
@@ -96,19 +96,19 @@ class DenseCRF:
         found = mean_field(self._unary(), self._terms, iterations=n_iterations)
         return self._flat(found)
 
-    def startInference(self) -> tuple[Floats, Floats, Floats]:
+    def startInference(self) -> tuple[Floats, Floats, Floats]:  # noqa: N802
         """The probabilities before the first iteration, and two arrays for `stepInference`."""
         start = self._flat(torch.softmax(self._unary(), 1))
         return start, np.zeros_like(start), np.zeros_like(start)
 
-    def stepInference(self, q: Floats, tmp1: Floats, tmp2: Floats) -> None:
+    def stepInference(self, q: Floats, tmp1: Floats, tmp2: Floats) -> None:  # noqa: N802
         """One iteration, in place: `q` becomes the new probabilities, `tmp1` their energies."""
         _, x = self._energies(q)
         tmp1[...] = x.T
         tmp2[...] = 0
         q[...] = torch.softmax(x, 1).T
 
-    def klDivergence(self, q: Floats) -> float:
+    def klDivergence(self, q: Floats) -> float:  # noqa: N802
         """The divergence from the CRF up to a constant, with the whole pairwise energy."""
         anchor, x = self._energies(q)
         p = torch.from_numpy(np.array(q, np.float64)).T
@@ -163,7 +163,7 @@ class DenseCRF2D(DenseCRF):
         super().__init__(w * h if w > 0 and h > 0 else 0, nlabels)
         self._grid = (h, w)
 
-    def addPairwiseGaussian(
+    def addPairwiseGaussian(  # noqa: N802
         self,
         sxy: Numbers,
         compat: Any,
@@ -173,7 +173,7 @@ class DenseCRF2D(DenseCRF):
         """A kernel over places; `sxy` is a number or (x, y), in pixels."""
         self._add(gaussian(sxy, **self._weights(compat, kernel, normalization)))
 
-    def addPairwiseBilateral(
+    def addPairwiseBilateral(  # noqa: N802
         self,
         sxy: Numbers,
         srgb: Numbers,

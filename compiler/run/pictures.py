@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import (
+from PIL import (  # noqa: F401  (each plugin registers its format)
     BmpImagePlugin,
     ExifTags,
     GifImagePlugin,

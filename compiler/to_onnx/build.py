@@ -9,7 +9,7 @@ from os import PathLike
 import onnx_ir as ir
 
 from compiler.pipeline import optimize
-from compiler.to_onnx import (
+from compiler.to_onnx import (  # noqa: F401  (each registers its lowerings)
     activation,
     combine,
     conv,

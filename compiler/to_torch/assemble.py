@@ -198,7 +198,7 @@ class _Assembly:
         if written.passes_channels and reads:
             first.append(guesses.channels.get(reads[0]))
         if any(f.name == "out" for f in fields(node.op)):  # type: ignore[arg-type]
-            out = getattr(node.op, "out")
+            out = getattr(node.op, "out")  # noqa: B009
             first.append(guesses.attribute(node, "out", out))
         if isinstance(node.op, Concat):
             first.append(self._sum(node.op, reads))

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
-from compiler.to_torch import (
+from compiler.to_torch import (  # noqa: F401  (each registers its lowerings)
     activation,
     combine,
     conv,

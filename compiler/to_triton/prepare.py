@@ -8,7 +8,7 @@ from os import PathLike
 
 from compiler.pipeline import optimize
 from compiler.to_torch.runtime import Runtime
-from compiler.to_triton import lower
+from compiler.to_triton import lower  # noqa: F401  (registers how regions are written)
 from compiler.to_triton.fuse import fuse
 from compiler.to_triton.labels import fuse_labels
 from compiler.to_triton.regions import ConvBlock, UpsampleArgmax

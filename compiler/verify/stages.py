@@ -86,9 +86,7 @@ def exposed(graph: Graph, values: Sequence[Value]) -> Graph:
     return wide
 
 
-def followed(
-    graph: Graph, through: Callable[[Graph], Graph] = optimize
-) -> dict[Value, Value]:
+def followed(graph: Graph, through: Callable[[Graph], Graph] = optimize) -> dict[Value, Value]:
     """Where each value of the graph is after `compiler.optimize`; without those that are gone.
 
     Another function from graph to graph may stand in its place.

@@ -18,7 +18,6 @@ from compiler.verify.stages import exposed, followed, output_names
 from compiler.verify.torch_runner import evaluate
 from compiler.weights.table import Array
 
-
 NO_KERNEL = (
     "no kernel ran: there is no GPU, and kernels are not interpreted (`--interpret`, or "
     "TRITON_INTERPRET=1); this is the plain torch of the custom ops"

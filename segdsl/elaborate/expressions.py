@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from segdsl import syntax
 from segdsl.elaborate.arithmetic import combine, compare_values, negate
@@ -14,7 +15,7 @@ from segdsl.elaborate.heads import refuse_type
 from segdsl.elaborate.lookup import callee, find_callable, no_value
 from segdsl.elaborate.operators import argument
 from segdsl.elaborate.paths import next_taps, statement_binding
-from segdsl.elaborate.state import State, refuse
+from segdsl.elaborate.state import State, deeper, refuse
 from segdsl.elaborate.values import Anything, Map, Quantity, Ratio, Record, Unknown, describe
 from segdsl.imports import Module
 from segdsl.ir import Turn
@@ -32,20 +33,10 @@ def evaluate(state: State, frame: Frame, expr: syntax.Expr, label: str = "") -> 
         Unknown: it uses a name whose statement failed.
     """
     state.steps += 1
-    state.depth += 1
-    try:
-        if state.depth > state.limits.evaluation_depth:
-            refuse(frame, "E0021", "this is nested too deep", expr.span)
-        if state.steps > state.limits.steps:
-            message = f"this program takes more than {state.limits.steps:,} compile-time steps"
-            refuse(frame, "E4006", message, expr.span)
-        return _evaluate(state, frame, expr, label)
-    except RecursionError:
-        # Instances inside instances use up Python's stack before they reach their own limit. Where
-        # there is no room for the refusal either, it fails again one level out, until there is.
-        refuse(frame, "E0021", "this is nested too deep", expr.span)
-    finally:
-        state.depth -= 1
+    if state.steps > state.limits.steps:
+        message = f"this program takes more than {state.limits.steps:,} compile-time steps"
+        refuse(frame, "E4006", message, expr.span)
+    return deeper(state, frame, expr.span, lambda: _evaluate(state, frame, expr, label))
 
 
 def _evaluate(state: State, frame: Frame, expr: syntax.Expr, label: str) -> Anything:
@@ -148,7 +139,9 @@ def run_stages(
         with statement_binding(frame, tap, upcoming):
             hint = tap or (label if stage is stages[-1] else "")
             if isinstance(stage, syntax.Repeat):
-                value = _repeat(state, frame, stage, value, span)
+                value = deeper(
+                    state, frame, stage.span, partial(_repeat, state, frame, stage, value, span)
+                )
             else:
                 value = _stage(state, frame, stage, value, span, hint)
         if stage.tap is not None:
@@ -227,16 +220,23 @@ def _element(state: State, frame: Frame, element: syntax.Element) -> list[Anythi
                 refuse(frame, "E2003", f"`*` spreads a list, not {describe(items)}", span)
             return list(items)
         case syntax.When(condition, body, _):
-            return _element(state, frame, body) if truth(state, frame, condition) else []
+            return _deeper(state, frame, body) if truth(state, frame, condition) else []
         case syntax.Each():
             return _each(state, frame, element)
     return [evaluate(state, frame, element)]
 
 
+def _deeper(state: State, frame: Frame, element: syntax.Element) -> list[Anything]:
+    """The items of an element inside another one."""
+    if not isinstance(element, syntax.When | syntax.Each):
+        return _element(state, frame, element)
+    return deeper(state, frame, element.span, lambda: _element(state, frame, element))
+
+
 def _each(state: State, frame: Frame, each: syntax.Each) -> list[Anything]:
     found: list[Anything] = []
     for inner in turns(state, frame, each.names, each.iterable, each.span):
-        found += _element(state, inner, each.body)
+        found += _deeper(state, inner, each.body)
         check_turns(state, frame, len(found), each.span)
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn, Protocol
+from typing import Literal, NoReturn, Protocol, TypeVar
 
 from segdsl import syntax
 from segdsl.diagnostics import Diagnostic, Help, Label, SegError, text_helps
@@ -17,6 +17,7 @@ from segdsl.ir import Scope, Value
 from segdsl.limits import Limits
 from segdsl.ops.ports import SizeCondition
 from segdsl.source import Span
+from segdsl.stack import LEVELS, on_fresh_stack
 from segdsl.symbolic import Size
 from segdsl.types import Axis, Initialiser
 
@@ -107,6 +108,8 @@ class Evaluate(Protocol):
     ) -> Anything: ...
 
 
+T = TypeVar("T")
+
 RunBody = Callable[["State", Frame, tuple[syntax.Stmt, ...]], None]
 
 
@@ -149,6 +152,22 @@ class State:
         """Keep the findings of a statement that failed; the same finding at the same place once."""
         known = {(d.code, d.span) for d in self.diagnostics}
         self.diagnostics.extend(d for d in error.diagnostics if (d.code, d.span) not in known)
+
+
+def deeper(state: State, frame: Frame, span: Span, run: Callable[[], T]) -> T:
+    """What stands one level deeper, on a new stack wherever this one may be used up.
+
+    Raises:
+        SegError: E0021, it stands inside too many others; or what it raises itself.
+    """
+    state.depth += 1
+    try:
+        cap = state.limits.evaluation_depth
+        if state.depth > cap:
+            refuse(frame, "E0021", f"this is evaluated more than {cap:,} levels deep", span)
+        return on_fresh_stack(run) if state.depth % LEVELS == 0 else run()
+    finally:
+        state.depth -= 1
 
 
 def refuse(

@@ -18,7 +18,7 @@ from segdsl.elaborate.lookup import callee
 from segdsl.elaborate.operators import argument, initialiser
 from segdsl.elaborate.paths import callee_counts, default_path, written_path
 from segdsl.elaborate.signature import arrange, block_signature, operator_signature
-from segdsl.elaborate.state import Override, Pending, State, refuse
+from segdsl.elaborate.state import Override, Pending, State, deeper, refuse
 from segdsl.elaborate.values import (
     Anything,
     BlockRef,
@@ -44,6 +44,12 @@ FINAL = frozenset({"E4003", "E4006", "E5008"})
 
 def run_body(state: State, frame: Frame, body: tuple[syntax.Stmt, ...]) -> None:
     """Run statements in order; one that fails is reported and its names fall silent."""
+    if body:
+        span = body[0].span
+        deeper(state, frame, span, lambda: _run_statements(state, frame, body))
+
+
+def _run_statements(state: State, frame: Frame, body: tuple[syntax.Stmt, ...]) -> None:
     for statement in body:
         before = frame.statement
         frame.statement = Statement(_binding(statement), _counts(state, statement))

@@ -15,6 +15,7 @@ from segdsl.fmt.statements import Statement, statements
 from segdsl.limits import Limits
 from segdsl.parser import parse
 from segdsl.source import Source
+from segdsl.stack import with_room
 
 __all__ = ["format_source"]
 
@@ -29,6 +30,10 @@ def format_source(source: Source, limits: Limits = _DEFAULTS) -> str:
     Raises:
         SegError: the text has mistakes; nothing can be said about its layout then.
     """
+    return with_room(lambda: _format_source(source, limits))
+
+
+def _format_source(source: Source, limits: Limits) -> str:
     module, diagnostics = parse(source, limits)
     if diagnostics:
         raise SegError(*diagnostics)

@@ -6,13 +6,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hypothesis import given, settings
+from hypothesis import given, settings  # noqa: E402
 
-from compiler.to_torch.build import build
-from segdsl.analysis.params import params
-from segdsl.analysis.shapes import shapes
-from segdsl.ir import Graph
-from tests.support.grown import Grown, programs
+from compiler.to_torch.build import build  # noqa: E402
+from segdsl.analysis.params import params  # noqa: E402
+from segdsl.analysis.shapes import shapes  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from tests.support.grown import Grown, programs  # noqa: E402
 
 
 def expected(graph: Graph, sizes: dict[str, int]) -> tuple[object, ...]:

@@ -23,7 +23,7 @@ x image H W out relu conv max_pool resize crop concat bn ResNet @x @. @a.{i} "a"
 [ ] ( ) { } , = -> + - * / // % ** == <= if else for in repeat var layer weight input output
 check where within as block net params macs shape stride sum max range len reversed
 nearest bilinear same valid centre like=image mode=bilinear
-""".split()
+""".split()  # noqa: SIM905
 
 
 def verdict(text: str) -> Program:

@@ -14,7 +14,7 @@ from segdsl.source import Source
 BODY = "seg 1\nnet A() {{\n  {}\n}}\n"
 
 
-def codes(text: str, limits: Limits = Limits()) -> list[str]:
+def codes(text: str, limits: Limits = Limits()) -> list[str]:  # noqa: B008
     module, diagnostics = parse(Source("test.seg", text), limits)
     for diagnostic in diagnostics:
         assert diagnostic.span is not None
@@ -23,7 +23,7 @@ def codes(text: str, limits: Limits = Limits()) -> list[str]:
     return [d.code for d in diagnostics]
 
 
-def message(text: str, limits: Limits = Limits()) -> str:
+def message(text: str, limits: Limits = Limits()) -> str:  # noqa: B008
     (diagnostic,) = parse(Source("test.seg", text), limits)[1]
     return diagnostic.message
 

@@ -9,11 +9,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import segdsl
-from compiler.to_torch.build import execute
-from compiler.to_torch.emit import emit, net_class
-from segdsl.analysis.params import params
-from segdsl.library import stock_names
+import segdsl  # noqa: E402
+from compiler.to_torch.build import execute  # noqa: E402
+from compiler.to_torch.emit import emit, net_class  # noqa: E402
+from segdsl.analysis.params import params  # noqa: E402
+from segdsl.library import stock_names  # noqa: E402
 
 OTHERS: dict[str, Any] = {"classes": 5, "width": 24, "rates": (6, 12, 18), "channels": 4}
 

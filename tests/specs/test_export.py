@@ -6,11 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch.export import Dim, export
+from torch.export import Dim, export  # noqa: E402
 
-import segdsl
-from compiler.to_torch.build import execute
-from compiler.to_torch.emit import emit, net_class
+import segdsl  # noqa: E402
+from compiler.to_torch.build import execute  # noqa: E402
+from compiler.to_torch.emit import emit, net_class  # noqa: E402
 
 
 def test_fcn8s_exports_for_any_batch_height_and_width() -> None:

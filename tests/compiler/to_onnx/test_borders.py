@@ -16,10 +16,10 @@ torch = need("torch")
 onnx = need("onnx")
 need("onnxruntime")
 
-from compiler.to_onnx import to_onnx
-from segdsl.diagnostics import SegError
-from segdsl.ir import Graph
-from tests.compiler.to_onnx.runs import (
+from compiler.to_onnx import to_onnx  # noqa: E402
+from segdsl.diagnostics import SegError  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from tests.compiler.to_onnx.runs import (  # noqa: E402
     Array,
     checked,
     error,
@@ -27,7 +27,7 @@ from tests.compiler.to_onnx.runs import (
     run_onnx,
     run_torch,
 )
-from tests.support.programs import graph, net
+from tests.support.programs import graph, net  # noqa: E402
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FROM_3 = "input image: f32[N, 3, H, W] where H >= 3, W >= 3"

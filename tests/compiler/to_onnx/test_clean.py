@@ -14,14 +14,14 @@ onnx = need("onnx")
 runtime = need("onnxruntime")
 optimizer = need("onnxscript.optimizer")
 
-import onnx_ir as ir
-from onnx_ir.passes import common
+import onnx_ir as ir  # noqa: E402
+from onnx_ir.passes import common  # noqa: E402
 
-from compiler.to_onnx import to_onnx
-from segdsl.ir import Graph
-from segdsl.program import load
-from tests.compiler.to_onnx.light import light
-from tests.support.programs import graph, net
+from compiler.to_onnx import to_onnx  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from segdsl.program import load  # noqa: E402
+from tests.compiler.to_onnx.light import light  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
 
 STOCK = (Path(__file__).parents[3] / "specs").glob("*.seg")
 SPECS = sorted(path.stem for path in STOCK if "crf" not in path.read_text("utf-8"))

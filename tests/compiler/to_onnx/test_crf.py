@@ -15,11 +15,11 @@ onnx = need("onnx")
 runtime = need("onnxruntime")
 need("onnx_ir")
 
-import segdsl
-from compiler.to_onnx import to_onnx
-from compiler.weights.table import Weights
-from segdsl.diagnostics import SegError
-from tests.support.crf_cases import Case, cases
+import segdsl  # noqa: E402
+from compiler.to_onnx import to_onnx  # noqa: E402
+from compiler.weights.table import Weights  # noqa: E402
+from segdsl.diagnostics import SegError  # noqa: E402
+from tests.support.crf_cases import Case, cases  # noqa: E402
 
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck))
 

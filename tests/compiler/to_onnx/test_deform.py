@@ -13,19 +13,19 @@ from tests.support.peers import need
 torch = need("torch")
 need("onnxruntime")
 
-from compiler.to_onnx import to_onnx
-from compiler.weights.table import Weights
-from segdsl.ir import Graph
-from segdsl.ops.base import Op
-from segdsl.ops.deform import Dcnv3Core, DeformConv
-from segdsl.program import parse
-from segdsl.symbolic import symbol
-from segdsl.types import Feature, Pair
-from tests.compiler.to_onnx.runs import checked, differences, fixture, run_onnx
-from tests.compiler.to_torch.test_deform import arrays, case
-from tests.support import deform_loops as loops
-from tests.support.graphs import Builder
-from tests.support.refusals import make
+from compiler.to_onnx import to_onnx  # noqa: E402
+from compiler.weights.table import Weights  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from segdsl.ops.base import Op  # noqa: E402
+from segdsl.ops.deform import Dcnv3Core, DeformConv  # noqa: E402
+from segdsl.program import parse  # noqa: E402
+from segdsl.symbolic import symbol  # noqa: E402
+from segdsl.types import Feature, Pair  # noqa: E402
+from tests.compiler.to_onnx.runs import checked, differences, fixture, run_onnx  # noqa: E402
+from tests.compiler.to_torch.test_deform import arrays, case  # noqa: E402
+from tests.support import deform_loops as loops  # noqa: E402
+from tests.support.graphs import Builder  # noqa: E402
+from tests.support.refusals import make  # noqa: E402
 
 LIMIT = 2e-5
 """f32 against f64: the position of a point, up to 30 pixels away, is rounded too."""

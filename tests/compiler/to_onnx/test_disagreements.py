@@ -14,13 +14,13 @@ from tests.support.peers import need
 torch = need("torch")
 need("onnxruntime")
 
-from compiler.to_onnx import to_onnx
-from compiler.to_torch import to_torch
-from tests.compiler.to_onnx.agreement import compare
-from tests.compiler.to_onnx.runs import fixture, run_onnx
-from tests.support.grown import examine_text
-from tests.support.programs import graph, net
-from tests.support.written import Written
+from compiler.to_onnx import to_onnx  # noqa: E402
+from compiler.to_torch import to_torch  # noqa: E402
+from tests.compiler.to_onnx.agreement import compare  # noqa: E402
+from tests.compiler.to_onnx.runs import fixture, run_onnx  # noqa: E402
+from tests.support.grown import examine_text  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
+from tests.support.written import Written  # noqa: E402
 
 
 def agree(text: str, **sizes: int) -> None:

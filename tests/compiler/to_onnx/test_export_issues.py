@@ -19,10 +19,10 @@ torch = need("torch")
 onnx = need("onnx")
 need("onnxruntime")
 
-from compiler.to_onnx import files, to_onnx
-from segdsl.ir import Graph
-from segdsl.program import load
-from tests.compiler.to_onnx.runs import (
+from compiler.to_onnx import files, to_onnx  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from segdsl.program import load  # noqa: E402
+from tests.compiler.to_onnx.runs import (  # noqa: E402
     Array,
     checked,
     error,
@@ -31,7 +31,7 @@ from tests.compiler.to_onnx.runs import (
     run_onnx,
     run_torch,
 )
-from tests.support.programs import graph, net
+from tests.support.programs import graph, net  # noqa: E402
 
 LIMIT = 1e-5
 Sizes = Iterable[tuple[int, int, int]]

@@ -16,21 +16,21 @@ from tests.support.peers import need
 onnx = need("onnx")
 need("onnxruntime")
 
-from compiler import to_onnx
-from compiler.to_onnx import files
-from compiler.to_onnx.opsets import HIGHEST, LOWEST, ir_version
-from compiler.weights import Weights, initialise
-from segdsl.analysis.params import params
-from segdsl.diagnostics import SegError
-from segdsl.ir import Node
-from segdsl.ops.activation import Relu
-from segdsl.ops.combine import PadToMultiple
-from segdsl.printer import print_graph
-from segdsl.program import load
-from segdsl.types import Pair
-from tests.compiler.to_onnx.runs import checked, run_onnx, session
-from tests.support.graphs import Builder
-from tests.support.programs import graph, net
+from compiler import to_onnx  # noqa: E402
+from compiler.to_onnx import files  # noqa: E402
+from compiler.to_onnx.opsets import HIGHEST, LOWEST, ir_version  # noqa: E402
+from compiler.weights import Weights, initialise  # noqa: E402
+from segdsl.analysis.params import params  # noqa: E402
+from segdsl.diagnostics import SegError  # noqa: E402
+from segdsl.ir import Node  # noqa: E402
+from segdsl.ops.activation import Relu  # noqa: E402
+from segdsl.ops.combine import PadToMultiple  # noqa: E402
+from segdsl.printer import print_graph  # noqa: E402
+from segdsl.program import load  # noqa: E402
+from segdsl.types import Pair  # noqa: E402
+from tests.compiler.to_onnx.runs import checked, run_onnx, session  # noqa: E402
+from tests.support.graphs import Builder  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
 
 SMALL = net(
     "x = image -> conv(4, 3, pad=1) @stem.conv -> bn @stem.bn -> relu\n"

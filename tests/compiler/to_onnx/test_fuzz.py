@@ -20,16 +20,16 @@ from tests.support.peers import need
 torch = need("torch")
 need("onnxruntime")
 
-from segdsl.ops.base import OPS, RuleError, signature
-from segdsl.ops.elementwise import Arithmetic
-from segdsl.printer import print_graph
-from segdsl.types import Feature
-from tests.compiler.to_onnx.agreement import compare
-from tests.support.grown import examine_text
-from tests.support.written import Written, written
-from tests.support.written_operators import ENTRIES
-from tests.support.written_pool import Live
-from tests.support.written_writer import Writer
+from segdsl.ops.base import OPS, RuleError, signature  # noqa: E402
+from segdsl.ops.elementwise import Arithmetic  # noqa: E402
+from segdsl.printer import print_graph  # noqa: E402
+from segdsl.types import Feature  # noqa: E402
+from tests.compiler.to_onnx.agreement import compare  # noqa: E402
+from tests.support.grown import examine_text  # noqa: E402
+from tests.support.written import Written, written  # noqa: E402
+from tests.support.written_operators import ENTRIES  # noqa: E402
+from tests.support.written_pool import Live  # noqa: E402
+from tests.support.written_writer import Writer  # noqa: E402
 
 PROGRAMS = int(os.environ.get("SEGDSL_TARGET_PROGRAMS", "40"))
 EACH = 10

@@ -14,12 +14,12 @@ torch = need("torch")
 onnx = need("onnx")
 need("onnxruntime")
 
-from compiler.to_onnx import to_onnx
-from compiler.to_onnx.half import positions
-from compiler.weights import Weights
-from segdsl.diagnostics import SegError
-from segdsl.program import load
-from tests.compiler.to_onnx.runs import (
+from compiler.to_onnx import to_onnx  # noqa: E402
+from compiler.to_onnx.half import positions  # noqa: E402
+from compiler.weights import Weights  # noqa: E402
+from segdsl.diagnostics import SegError  # noqa: E402
+from segdsl.program import load  # noqa: E402
+from tests.compiler.to_onnx.runs import (  # noqa: E402
     checked,
     error,
     fixture,
@@ -27,7 +27,7 @@ from tests.compiler.to_onnx.runs import (
     run_onnx,
     run_torch,
 )
-from tests.support.programs import graph, net
+from tests.support.programs import graph, net  # noqa: E402
 
 FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 ONE = 4 * 2**-11

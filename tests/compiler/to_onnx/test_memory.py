@@ -13,9 +13,9 @@ from tests.support.peers import need
 
 need("onnx_ir")
 
-from compiler.weights import Weights
-from segdsl.analysis.params import params
-from tests.support.programs import graph, net
+from compiler.weights import Weights  # noqa: E402
+from segdsl.analysis.params import params  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
 UNIT = "conv(256, 3, pad=1, bias=false) @c.{{i}} -> bn @n.{{i}}"

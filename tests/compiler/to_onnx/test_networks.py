@@ -14,9 +14,9 @@ from tests.support.peers import need
 torch = need("torch")
 need("onnxruntime")
 
-from compiler.to_onnx import to_onnx
-from segdsl.program import load
-from tests.compiler.to_onnx.runs import (
+from compiler.to_onnx import to_onnx  # noqa: E402
+from segdsl.program import load  # noqa: E402
+from tests.compiler.to_onnx.runs import (  # noqa: E402
     WHOLE_NET,
     checked,
     differences,
@@ -27,7 +27,7 @@ from tests.compiler.to_onnx.runs import (
     run_torch,
     session,
 )
-from tests.support.grown import Grown, programs
+from tests.support.grown import Grown, programs  # noqa: E402
 
 Size = tuple[int, int, int]
 

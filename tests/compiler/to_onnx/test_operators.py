@@ -12,18 +12,18 @@ from tests.support.peers import need
 torch = need("torch")
 need("onnxruntime")
 
-from segdsl.infer import infer
-from segdsl.ir import Graph, Value
-from segdsl.ops.base import RuleError
-from segdsl.ops.pool import MaxPool
-from segdsl.ops.resize import Resize
-from segdsl.ops.window import out_size
-from segdsl.symbolic import Size, symbol
-from segdsl.types import HEIGHT, WIDTH, Axis, Feature
-from tests.compiler.to_onnx.runs import Array, differences, fixture
-from tests.support import torch_reference as reference
-from tests.support.graphs import Builder
-from tests.support.operator_cases import MAKERS, Case, accepts, cases
+from segdsl.infer import infer  # noqa: E402
+from segdsl.ir import Graph, Value  # noqa: E402
+from segdsl.ops.base import RuleError  # noqa: E402
+from segdsl.ops.pool import MaxPool  # noqa: E402
+from segdsl.ops.resize import Resize  # noqa: E402
+from segdsl.ops.window import out_size  # noqa: E402
+from segdsl.symbolic import Size, symbol  # noqa: E402
+from segdsl.types import HEIGHT, WIDTH, Axis, Feature  # noqa: E402
+from tests.compiler.to_onnx.runs import Array, differences, fixture  # noqa: E402
+from tests.support import torch_reference as reference  # noqa: E402
+from tests.support.graphs import Builder  # noqa: E402
+from tests.support.operator_cases import MAKERS, Case, accepts, cases  # noqa: E402
 
 NAMES = sorted(MAKERS)
 ONE_OPERATOR = 2e-6

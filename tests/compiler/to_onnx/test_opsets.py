@@ -10,10 +10,10 @@ from tests.support.peers import need
 torch = need("torch")
 need("onnxruntime")
 
-from compiler.to_onnx import to_onnx
-from compiler.to_onnx.opsets import HIGHEST, LOWEST
-from segdsl.diagnostics import SegError
-from tests.compiler.to_onnx.runs import (
+from compiler.to_onnx import to_onnx  # noqa: E402
+from compiler.to_onnx.opsets import HIGHEST, LOWEST  # noqa: E402
+from segdsl.diagnostics import SegError  # noqa: E402
+from tests.compiler.to_onnx.runs import (  # noqa: E402
     checked,
     differences,
     error,
@@ -21,7 +21,7 @@ from tests.compiler.to_onnx.runs import (
     random_inputs,
     run_onnx,
 )
-from tests.support.programs import graph, net
+from tests.support.programs import graph, net  # noqa: E402
 
 NATIVE = [
     ("gelu", "Gelu", range(20, HIGHEST + 1)),

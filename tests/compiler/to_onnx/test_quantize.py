@@ -13,8 +13,8 @@ from tests.support.peers import need
 onnx = need("onnx")
 need("onnxruntime")
 
-from compiler.to_onnx import to_onnx
-from compiler.to_onnx.quantize import (
+from compiler.to_onnx import to_onnx  # noqa: E402
+from compiler.to_onnx.quantize import (  # noqa: E402
     Feed,
     _compared,
     _held_out,
@@ -22,10 +22,10 @@ from compiler.to_onnx.quantize import (
     labels,
     quantize,
 )
-from segdsl.diagnostics import SegError
-from segdsl.ir import Graph
-from tests.compiler.to_onnx.runs import Array, fixture, run_onnx
-from tests.support.programs import graph, net
+from segdsl.diagnostics import SegError  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from tests.compiler.to_onnx.runs import Array, fixture, run_onnx  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
 
 NET = net(
     "a = image -> conv(16, 3, stride=2, pad=1, bias=false) @a -> bn @an -> relu\n"

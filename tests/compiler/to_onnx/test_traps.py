@@ -16,21 +16,21 @@ torch = need("torch")
 onnx = need("onnx")
 need("onnxruntime")
 
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: E402, N812
 
-from compiler.to_onnx import to_onnx
-from compiler.to_onnx.resize import evaluated, torch_indices
-from compiler.to_torch import to_torch
-from segdsl.ir import Graph
-from segdsl.symbolic import ceil_div, evaluate, least, symbol
-from tests.compiler.to_onnx.runs import (
+from compiler.to_onnx import to_onnx  # noqa: E402
+from compiler.to_onnx.resize import evaluated, torch_indices  # noqa: E402
+from compiler.to_torch import to_torch  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from segdsl.symbolic import ceil_div, evaluate, least, symbol  # noqa: E402
+from tests.compiler.to_onnx.runs import (  # noqa: E402
     checked,
     differences,
     fixture,
     random_inputs,
     run_onnx,
 )
-from tests.support.programs import graph, net
+from tests.support.programs import graph, net  # noqa: E402
 
 
 def nodes(made: Graph, kind: str, **options: Any) -> list[Any]:

@@ -14,12 +14,12 @@ from tests.support.peers import need
 onnx = need("onnx")
 need("onnxruntime")
 
-from compiler.to_onnx import to_onnx
-from segdsl.ir import Graph
-from segdsl.program import load
-from tests.compiler.to_onnx.runs import fixture, random_inputs, session
-from tests.support.grown import Grown, programs
-from tests.support.programs import graph, net
+from compiler.to_onnx import to_onnx  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from segdsl.program import load  # noqa: E402
+from tests.compiler.to_onnx.runs import fixture, random_inputs, session  # noqa: E402
+from tests.support.grown import Grown, programs  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
 
 
 def check_types(made: Graph, **sizes: int) -> int:

@@ -18,15 +18,15 @@ from tests.support.peers import need
 
 torch = need("torch")
 
-from torch.export import Dim, export
+from torch.export import Dim, export  # noqa: E402
 
-from compiler.to_torch import to_torch
-from compiler.to_torch.emit import emit
-from compiler.weights import Weights, initialise
-from segdsl.analysis.params import params
-from segdsl.diagnostics import SegError
-from segdsl.ir import Graph
-from segdsl.program import load, parse
+from compiler.to_torch import to_torch  # noqa: E402
+from compiler.to_torch.emit import emit  # noqa: E402
+from compiler.weights import Weights, initialise  # noqa: E402
+from segdsl.analysis.params import params  # noqa: E402
+from segdsl.diagnostics import SegError  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from segdsl.program import load, parse  # noqa: E402
 
 SMALL = """seg 1
 net Small(classes: int = 2) {

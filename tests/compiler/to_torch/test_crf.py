@@ -18,15 +18,15 @@ from tests.support.peers import need
 
 torch = need("torch")
 
-import segdsl
-from compiler.to_torch import to_torch
-from compiler.to_torch.crf import DEFAULTS
-from compiler.to_torch.emit import emit
-from compiler.to_torch.guard import check_source
-from compiler.to_torch.library import Library, library
-from compiler.to_torch.lower import EmissionError
-from compiler.weights.table import Weights
-from tests.support.crf_cases import Case, cases
+import segdsl  # noqa: E402
+from compiler.to_torch import to_torch  # noqa: E402
+from compiler.to_torch.crf import DEFAULTS  # noqa: E402
+from compiler.to_torch.emit import emit  # noqa: E402
+from compiler.to_torch.guard import check_source  # noqa: E402
+from compiler.to_torch.library import Library, library  # noqa: E402
+from compiler.to_torch.lower import EmissionError  # noqa: E402
+from compiler.weights.table import Weights  # noqa: E402
+from tests.support.crf_cases import Case, cases  # noqa: E402
 
 SLOW = settings(deadline=None, suppress_health_check=list(HealthCheck))
 

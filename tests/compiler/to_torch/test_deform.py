@@ -13,16 +13,16 @@ from tests.support.peers import need
 
 torch = need("torch")
 
-from compiler.to_torch.build import build
-from segdsl.infer import requirements
-from segdsl.ops.base import Op, RuleError
-from segdsl.ops.deform import Dcnv3Core, DeformConv
-from segdsl.ops.window import out_size
-from segdsl.program import parse
-from segdsl.types import Axis, Feature, Pair, Sides
-from tests.support import deform_loops as loops
-from tests.support.graphs import Builder
-from tests.support.refusals import make
+from compiler.to_torch.build import build  # noqa: E402
+from segdsl.infer import requirements  # noqa: E402
+from segdsl.ops.base import Op, RuleError  # noqa: E402
+from segdsl.ops.deform import Dcnv3Core, DeformConv  # noqa: E402
+from segdsl.ops.window import out_size  # noqa: E402
+from segdsl.program import parse  # noqa: E402
+from segdsl.types import Axis, Feature, Pair, Sides  # noqa: E402
+from tests.support import deform_loops as loops  # noqa: E402
+from tests.support.graphs import Builder  # noqa: E402
+from tests.support.refusals import make  # noqa: E402
 
 AXES: tuple[Axis, Axis] = (0, 1)
 BLOCKS, EACH = 12, 30

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.to_torch import emit as registers
+from compiler.to_torch import emit as registers  # noqa: F401  (loads every family)
 from compiler.to_torch.lower import layer
 from segdsl.ops.base import OPS
 

@@ -10,13 +10,13 @@ from tests.support.peers import need
 
 torch = need("torch")
 
-from compiler.to_torch.build import build
-from segdsl.infer import infer
-from segdsl.ir import Graph, Value
-from segdsl.ops.base import OPS
-from tests.support import torch_reference as reference
-from tests.support.graphs import Builder
-from tests.support.operator_cases import INTERNAL, MAKERS, Case, accepts, cases
+from compiler.to_torch.build import build  # noqa: E402
+from segdsl.infer import infer  # noqa: E402
+from segdsl.ir import Graph, Value  # noqa: E402
+from segdsl.ops.base import OPS  # noqa: E402
+from tests.support import torch_reference as reference  # noqa: E402
+from tests.support.graphs import Builder  # noqa: E402
+from tests.support.operator_cases import INTERNAL, MAKERS, Case, accepts, cases  # noqa: E402
 
 NAMES = sorted(MAKERS)
 

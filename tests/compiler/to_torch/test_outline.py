@@ -10,19 +10,19 @@ from tests.support.peers import need
 
 torch = need("torch")
 
-from compiler.to_torch.emit import emit
-from segdsl.ir import Graph, Node, Value
-from segdsl.ops.activation import Relu, Sigmoid
-from segdsl.ops.combine import Concat
-from segdsl.ops.conv import Conv
-from segdsl.ops.elementwise import Add, Mul
-from segdsl.ops.pool import GlobalAvgPool, MaxPool
-from segdsl.ops.ports import Weight
-from segdsl.ops.regularise import Dropout
-from segdsl.program import parse
-from segdsl.types import Pair, Sides
-from tests.compiler.to_torch.same import check_forms, images, pair, results
-from tests.support.graphs import Builder
+from compiler.to_torch.emit import emit  # noqa: E402
+from segdsl.ir import Graph, Node, Value  # noqa: E402
+from segdsl.ops.activation import Relu, Sigmoid  # noqa: E402
+from segdsl.ops.combine import Concat  # noqa: E402
+from segdsl.ops.conv import Conv  # noqa: E402
+from segdsl.ops.elementwise import Add, Mul  # noqa: E402
+from segdsl.ops.pool import GlobalAvgPool, MaxPool  # noqa: E402
+from segdsl.ops.ports import Weight  # noqa: E402
+from segdsl.ops.regularise import Dropout  # noqa: E402
+from segdsl.program import parse  # noqa: E402
+from segdsl.types import Pair, Sides  # noqa: E402
+from tests.compiler.to_torch.same import check_forms, images, pair, results  # noqa: E402
+from tests.support.graphs import Builder  # noqa: E402
 
 K1, K3, P1 = Pair(1, 1), Pair(3, 3), Sides(1, 1, 1, 1)
 

@@ -8,11 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch import distributed
-from torch.nn.parallel import DistributedDataParallel
+from torch import distributed  # noqa: E402
+from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 
-import segdsl
-from compiler import to_torch
+import segdsl  # noqa: E402
+from compiler import to_torch  # noqa: E402
 
 
 @pytest.mark.skipif(not distributed.is_available(), reason="torch was built without distributed")

@@ -7,27 +7,27 @@ import pytest
 pytest.importorskip("triton")
 torch = pytest.importorskip("torch")
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
 
-from compiler import to_torch, to_triton
-from compiler.pipeline import optimize
-from compiler.to_triton.fuse import fuse
-from compiler.to_triton.kernels.router import policy, recorded
-from compiler.to_triton.plan import plan
-from compiler.to_triton.prepare import fused_graph, prepare
-from compiler.to_triton.regions import ConvBlock
-from compiler.verify.tolerances import WHOLE_NET
-from compiler.weights.init import initialise
-from segdsl.analysis.cost import macs
-from segdsl.analysis.params import owners, params
-from segdsl.analysis.shapes import shapes
-from segdsl.ir import Graph, Value
-from segdsl.ops.ports import Output
-from segdsl.program import load
-from tests.support.grown import Grown
-from tests.support.programs import graph, net
-from tests.support.spatial import spatial_programs
+from compiler import to_torch, to_triton  # noqa: E402
+from compiler.pipeline import optimize  # noqa: E402
+from compiler.to_triton.fuse import fuse  # noqa: E402
+from compiler.to_triton.kernels.router import policy, recorded  # noqa: E402
+from compiler.to_triton.plan import plan  # noqa: E402
+from compiler.to_triton.prepare import fused_graph, prepare  # noqa: E402
+from compiler.to_triton.regions import ConvBlock  # noqa: E402
+from compiler.verify.tolerances import WHOLE_NET  # noqa: E402
+from compiler.weights.init import initialise  # noqa: E402
+from segdsl.analysis.cost import macs  # noqa: E402
+from segdsl.analysis.params import owners, params  # noqa: E402
+from segdsl.analysis.shapes import shapes  # noqa: E402
+from segdsl.ir import Graph, Value  # noqa: E402
+from segdsl.ops.ports import Output  # noqa: E402
+from segdsl.program import load  # noqa: E402
+from tests.support.grown import Grown  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
+from tests.support.spatial import spatial_programs  # noqa: E402
 
 
 def blocks(found: Graph) -> list[tuple[str, ...]]:

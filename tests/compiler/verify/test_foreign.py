@@ -15,21 +15,21 @@ from tests.support.peers import need
 torch = need("torch")
 need("onnxruntime")
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+import numpy as np  # noqa: E402
+import onnx  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from compiler.to_onnx import to_onnx
-from compiler.verify.compare import Gate
-from compiler.verify.comparisons import Options, against_file
-from compiler.verify.report import Report
-from compiler.weights import Weights, initialise
-from segdsl.analysis.params import params
-from segdsl.diagnostics import Diagnostic, SegError
-from segdsl.ir import Graph
-from segdsl.render import render
-from tests.compiler.verify.nets import tiny
-from tests.support.programs import graph, net
+from compiler.to_onnx import to_onnx  # noqa: E402
+from compiler.verify.compare import Gate  # noqa: E402
+from compiler.verify.comparisons import Options, against_file  # noqa: E402
+from compiler.verify.report import Report  # noqa: E402
+from compiler.weights import Weights, initialise  # noqa: E402
+from segdsl.analysis.params import params  # noqa: E402
+from segdsl.diagnostics import Diagnostic, SegError  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from segdsl.render import render  # noqa: E402
+from tests.compiler.verify.nets import tiny  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
 
 SIZE = Options(sizes=((17, 24),), batches=(2,), images=("noise",))
 TWO = net(

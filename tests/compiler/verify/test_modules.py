@@ -11,21 +11,21 @@ from tests.support.peers import need
 
 torch = need("torch")
 
-from hypothesis import given, settings
+from hypothesis import given, settings  # noqa: E402
 
-from compiler.to_torch.build import build
-from compiler.verify.inputs import arrays, cases
-from compiler.verify.modules import submodules, watched
-from compiler.verify.runners import Subject, reference
-from compiler.verify.stages import at_inference, stages
-from compiler.verify.torch_runner import as_array, evaluate
-from compiler.weights import initialise
-from segdsl.analysis.params import params
-from segdsl.ir import Graph
-from segdsl.program import load
-from tests.compiler.verify.nets import STOCK, narrow, tiny
-from tests.support.grown import Grown, programs
-from tests.support.programs import graph, net
+from compiler.to_torch.build import build  # noqa: E402
+from compiler.verify.inputs import arrays, cases  # noqa: E402
+from compiler.verify.modules import submodules, watched  # noqa: E402
+from compiler.verify.runners import Subject, reference  # noqa: E402
+from compiler.verify.stages import at_inference, stages  # noqa: E402
+from compiler.verify.torch_runner import as_array, evaluate  # noqa: E402
+from compiler.weights import initialise  # noqa: E402
+from segdsl.analysis.params import params  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from segdsl.program import load  # noqa: E402
+from tests.compiler.verify.nets import STOCK, narrow, tiny  # noqa: E402
+from tests.support.grown import Grown, programs  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
 
 
 def check(of: Graph, size: tuple[int, int] | None = None) -> int:

@@ -9,13 +9,13 @@ from tests.support.peers import need
 
 need("torch")
 
-from compiler.verify.comparisons import Options, against_graph, against_weights
-from compiler.weights import Weights, initialise
-from segdsl.analysis.params import params
-from segdsl.diagnostics import SegError
-from segdsl.ir import Graph
-from tests.compiler.verify.nets import STAGES, TINY, tiny
-from tests.support.programs import graph, net
+from compiler.verify.comparisons import Options, against_graph, against_weights  # noqa: E402
+from compiler.weights import Weights, initialise  # noqa: E402
+from segdsl.analysis.params import params  # noqa: E402
+from segdsl.diagnostics import SegError  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from tests.compiler.verify.nets import STAGES, TINY, tiny  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
 
 ONE = Options(sizes=((16, 24),), batches=(2,), images=("noise",))
 

@@ -14,28 +14,28 @@ from tests.support.peers import need
 need("torch")
 need("onnxruntime")
 
-import onnx_ir as ir
+import onnx_ir as ir  # noqa: E402
 
-from compiler import verify
-from compiler.to_onnx.conv import conv as onnx_conv
-from compiler.to_onnx.lower import emit
-from compiler.to_onnx.resize import resize as onnx_resize
-from compiler.to_onnx.site import Site
-from compiler.verify import engine, runners
-from compiler.verify.comparisons import Options, against_targets
-from compiler.verify.inputs import accepted_sizes
-from compiler.verify.report import Report
-from compiler.verify.stages import at_inference, stages
-from compiler.verify.tolerances import RESIZE, WHOLE_NET, one_operator
-from compiler.weights import Weights, initialise
-from segdsl.analysis.params import params
-from segdsl.diagnostics import SegError
-from segdsl.ir import Graph
-from segdsl.ops.conv import Conv
-from segdsl.ops.resize import Resize
-from segdsl.program import load
-from tests.compiler.verify.nets import STAGES, STOCK, TINY, narrow, tiny
-from tests.support.programs import graph, net
+from compiler import verify  # noqa: E402
+from compiler.to_onnx.conv import conv as onnx_conv  # noqa: E402
+from compiler.to_onnx.lower import emit  # noqa: E402
+from compiler.to_onnx.resize import resize as onnx_resize  # noqa: E402
+from compiler.to_onnx.site import Site  # noqa: E402
+from compiler.verify import engine, runners  # noqa: E402
+from compiler.verify.comparisons import Options, against_targets  # noqa: E402
+from compiler.verify.inputs import accepted_sizes  # noqa: E402
+from compiler.verify.report import Report  # noqa: E402
+from compiler.verify.stages import at_inference, stages  # noqa: E402
+from compiler.verify.tolerances import RESIZE, WHOLE_NET, one_operator  # noqa: E402
+from compiler.weights import Weights, initialise  # noqa: E402
+from segdsl.analysis.params import params  # noqa: E402
+from segdsl.diagnostics import SegError  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from segdsl.ops.conv import Conv  # noqa: E402
+from segdsl.ops.resize import Resize  # noqa: E402
+from segdsl.program import load  # noqa: E402
+from tests.compiler.verify.nets import STAGES, STOCK, TINY, narrow, tiny  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
 
 ONE = Options(sizes=((17, 24),), batches=(2,), images=("noise",))
 BOTH = ("torch", "onnx")

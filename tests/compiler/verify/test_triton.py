@@ -15,17 +15,17 @@ from tests.support.peers import need
 need("triton")
 torch = need("torch")
 
-from compiler.to_triton.build import check_triton
-from compiler.to_triton.kernels import conv, router
-from compiler.to_triton.kernels.common import INTERPRETED
-from compiler.verify import verify
-from compiler.verify.comparisons import Options, against_targets
-from compiler.verify.stages import at_inference, stages
-from compiler.verify.tolerances import WHOLE_NET
-from segdsl.diagnostics import SegError
-from segdsl.program import load
-from tests.compiler.verify.nets import STAGES, narrow, tiny
-from tests.support.programs import graph, net
+from compiler.to_triton.build import check_triton  # noqa: E402
+from compiler.to_triton.kernels import conv, router  # noqa: E402
+from compiler.to_triton.kernels.common import INTERPRETED  # noqa: E402
+from compiler.verify import verify  # noqa: E402
+from compiler.verify.comparisons import Options, against_targets  # noqa: E402
+from compiler.verify.stages import at_inference, stages  # noqa: E402
+from compiler.verify.tolerances import WHOLE_NET  # noqa: E402
+from segdsl.diagnostics import SegError  # noqa: E402
+from segdsl.program import load  # noqa: E402
+from tests.compiler.verify.nets import STAGES, narrow, tiny  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="interpreted kernels only")
 

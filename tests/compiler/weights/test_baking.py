@@ -13,17 +13,17 @@ from tests.support.peers import need
 
 torch = need("torch")
 
-from compiler.cli import main
-from compiler.pipeline import optimize
-from compiler.to_torch import to_torch
-from compiler.weights import initialise
-from compiler.weights.baking import baked_graph, baked_weights
-from compiler.weights.files import read_safetensors
-from segdsl.analysis.params import params
-from segdsl.ir import Graph
-from segdsl.program import load
-from tests.support.grown import Grown, programs
-from tests.support.programs import graph, net
+from compiler.cli import main  # noqa: E402
+from compiler.pipeline import optimize  # noqa: E402
+from compiler.to_torch import to_torch  # noqa: E402
+from compiler.weights import initialise  # noqa: E402
+from compiler.weights.baking import baked_graph, baked_weights  # noqa: E402
+from compiler.weights.files import read_safetensors  # noqa: E402
+from segdsl.analysis.params import params  # noqa: E402
+from segdsl.ir import Graph  # noqa: E402
+from segdsl.program import load  # noqa: E402
+from tests.support.grown import Grown, programs  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
 
 PROGRAM = net(
     "a = image -> conv(6, 3, pad=1, bias=false) @stem.0 -> bn @stem.1 -> relu\n"

@@ -13,14 +13,14 @@ from tests.support.peers import need
 
 torch = need("torch")
 
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: E402, N812
 
-from compiler.passes.fold_bn import fold_bn
-from compiler.weights import initialise
-from compiler.weights.folding import node_array
-from segdsl.analysis.params import params
-from segdsl.ir import Graph, Node
-from tests.support.programs import graph, net
+from compiler.passes.fold_bn import fold_bn  # noqa: E402
+from compiler.weights import initialise  # noqa: E402
+from compiler.weights.folding import node_array  # noqa: E402
+from segdsl.analysis.params import params  # noqa: E402
+from segdsl.ir import Graph, Node  # noqa: E402
+from tests.support.programs import graph, net  # noqa: E402
 
 
 def folded_node(folded: Graph) -> Node:

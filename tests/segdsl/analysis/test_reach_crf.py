@@ -11,11 +11,11 @@ from tests.support.peers import need
 
 torch = need("torch")
 
-import segdsl
-from compiler.to_torch import to_torch
-from segdsl.analysis.reach.support import pixel
-from segdsl.analysis.reach.wiring import wire_at
-from segdsl.ir import Value
+import segdsl  # noqa: E402
+from compiler.to_torch import to_torch  # noqa: E402
+from segdsl.analysis.reach.support import pixel  # noqa: E402
+from segdsl.analysis.reach.wiring import wire_at  # noqa: E402
+from segdsl.ir import Value  # noqa: E402
 
 CASES = [
     "[gaussian(sxy=3), bilateral(g, 9, 40, norm=none)], method=window, window=3, iterations=2",
@@ -45,8 +45,14 @@ def moved(module: Any, values: dict[str, Any], name: str, height: int, width: in
     return found
 
 
-@pytest.mark.parametrize(("height", "width"), [(9, 7), (8, 10)])
-@pytest.mark.parametrize("call", CASES)
+SIZES = [
+    *((call, 9, 7) for call in CASES),
+    *((call, 8, 10) for call in CASES if "blur" in call),
+]
+"""A grid of cells fits the map, or lacks pixels on both sides."""
+
+
+@pytest.mark.parametrize(("call", "height", "width"), SIZES)
 def test_exactly_the_pixels_that_are_stated(call: str, height: int, width: int) -> None:
     guided = "(g, " in call
     guide = "  input g: f32[N, 2, H, W]\n" if guided else ""

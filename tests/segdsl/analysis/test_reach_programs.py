@@ -9,22 +9,22 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hypothesis import Phase, assume, given, note, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, assume, given, note, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
 
-from compiler.to_torch.build import build
-from segdsl.analysis.reach.concrete import Concrete, fields
-from segdsl.analysis.reach.periodic import Phases, State
-from segdsl.analysis.reach.support import pixel
-from segdsl.analysis.reach.tables import reach
-from segdsl.analysis.reach.wiring import Wiring, wire_at
-from segdsl.ir import Graph, Value
-from segdsl.ops.resize import Resize
-from segdsl.types import Axis
-from tests.support.grown import Grown
-from tests.support.perturb import TRIALS, drawn, moves
-from tests.support.reach_nets import graph_of
-from tests.support.spatial import spatial_programs
+from compiler.to_torch.build import build  # noqa: E402
+from segdsl.analysis.reach.concrete import Concrete, fields  # noqa: E402
+from segdsl.analysis.reach.periodic import Phases, State  # noqa: E402
+from segdsl.analysis.reach.support import pixel  # noqa: E402
+from segdsl.analysis.reach.tables import reach  # noqa: E402
+from segdsl.analysis.reach.wiring import Wiring, wire_at  # noqa: E402
+from segdsl.ir import Graph, Value  # noqa: E402
+from segdsl.ops.resize import Resize  # noqa: E402
+from segdsl.types import Axis  # noqa: E402
+from tests.support.grown import Grown  # noqa: E402
+from tests.support.perturb import TRIALS, drawn, moves  # noqa: E402
+from tests.support.reach_nets import graph_of  # noqa: E402
+from tests.support.spatial import spatial_programs  # noqa: E402
 
 GRAPHS = int(os.environ.get("SEGDSL_RF_GRAPHS", "80"))
 PHASES = [Phase.generate, Phase.shrink] if GRAPHS <= 80 else [Phase.generate]

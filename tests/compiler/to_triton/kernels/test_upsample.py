@@ -7,14 +7,14 @@ import pytest
 pytest.importorskip("triton")
 torch = pytest.importorskip("torch")
 
-import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch import Tensor
+import torch.nn.functional as F  # noqa: E402
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from torch import Tensor  # noqa: E402
 
-from compiler.to_triton.kernels import upsample
-from compiler.to_triton.kernels.common import INTERPRETED
-from compiler.to_triton.kernels.router import policy
+from compiler.to_triton.kernels import upsample  # noqa: E402
+from compiler.to_triton.kernels.common import INTERPRETED  # noqa: E402
+from compiler.to_triton.kernels.router import policy  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="interpreted kernels only")
 

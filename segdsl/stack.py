@@ -1,0 +1,68 @@
+"""Recursion whose room does not depend on who calls: it goes on in a thread of its own.
+
+Python allows about 1,000 frames per thread, and that limit is one number for the whole process, so
+it is never raised here. A thread begins with an empty stack: a program that nests deeply goes on in
+one, as often as it takes, while the thread that asked waits.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+SHALLOW = 150
+"""Frames below which a caller leaves room enough; the deepest walk of a syntax tree takes 600."""
+
+
+LEVELS = 64
+"""Levels of evaluation for which one stack has room: a level takes at most a dozen frames."""
+
+
+class _Job(Generic[T]):
+    """A call whose outcome another thread waits for."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._context = copy_context()
+        self._error: BaseException | None = None
+        self._answer: list[T] = []
+
+    def run(self) -> None:
+        try:
+            self._answer.append(self._context.run(self._call))
+        except BaseException as error:
+            self._error = error
+
+    def outcome(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._answer[0]
+
+
+def on_fresh_stack(call: Callable[[], T]) -> T:
+    """The result of a call that has a whole stack for itself; what it raises is raised here.
+
+    Where the system gives no more threads, it runs where it is.
+    """
+    job = _Job(call)
+    thread = threading.Thread(target=job.run, name="segdsl", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return call()
+    thread.join()
+    return job.outcome()
+
+
+def with_room(call: Callable[[], T]) -> T:
+    """The result of a call, in place if the caller stands no deeper than `SHALLOW` frames."""
+    try:
+        sys._getframe(SHALLOW)
+    except ValueError:
+        return call()
+    return on_fresh_stack(call)
