@@ -16,7 +16,7 @@ torch = need("torch")
 onnx = need("onnx")
 need("onnxruntime")
 
-import torch.nn.functional as F  # noqa: E402, N812
+import torch.nn.functional as F  # noqa: E402
 
 from compiler.to_onnx import to_onnx  # noqa: E402
 from compiler.to_onnx.resize import evaluated, torch_indices  # noqa: E402

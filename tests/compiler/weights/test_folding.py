@@ -13,7 +13,7 @@ from tests.support.peers import need
 
 torch = need("torch")
 
-import torch.nn.functional as F  # noqa: E402, N812
+import torch.nn.functional as F  # noqa: E402
 
 from compiler.passes.fold_bn import fold_bn  # noqa: E402
 from compiler.weights import initialise  # noqa: E402
