@@ -30,7 +30,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = Path(__file__).parent / "results" / "campaigns" / "fuzz.json"
-TARGETS = ("parse", "check", "fmt", "safetensors", "keymap", "checkpoint")
+TARGETS = ("parse", "formats", "check", "fmt", "safetensors", "keymap", "checkpoint")
 DONE = re.compile(rb"stat::number_of_executed_units:\s*(\d+)|segdsl-fuzz runs (\d+)")
 TIMEOUT = 60
 """Seconds for one input on a busy machine; an idle one takes a tenth."""
