@@ -59,7 +59,7 @@ docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/generate.py
 
 bench: $(VENV)/dev.stamp
-	@set -e; for script in benchmarks/[!_]*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@set -e; for script in $(filter-out benchmarks/gpu.py,$(wildcard benchmarks/[!_]*.py)); do echo "== $$script"; $(BIN)/python $$script; done
 
 parser: $(VENV)/dev.stamp
 	$(BIN)/python -m segdsl.parsing.generate

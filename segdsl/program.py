@@ -14,6 +14,7 @@ from segdsl.analysis.reach.wiring import ReachError
 from segdsl.analysis.sizes import SizeSet
 from segdsl.checks import run_checks
 from segdsl.diagnostics import Diagnostic, SegError, Severity, text_helps
+from segdsl.elaborate.bounds import bounds
 from segdsl.elaborate.names import own_files, survey
 from segdsl.elaborate.net import Elaboration, Setting, elaborate
 from segdsl.imports import Module, Reader, read_text
@@ -220,7 +221,10 @@ def _examine_source(
         return Program(
             None, diagnostics=_sorted([*found, *(error.diagnostics if not _errors(found) else ())])
         )
-    fit = [item for item in nets if item.name.name not in names.unfit]
+    large = bounds(files, nets, settings, limits)
+    found += large.diagnostics
+    unfit = names.unfit | large.unfit
+    fit = [item for item in nets if item.name.name not in unfit]
     search = _Lint(files, size) if lint else None
     programs = [_examine_net(module, item, settings, limits, found, search) for item in fit]
     everything = [*found, *(d for p in programs for d in p.diagnostics)]

@@ -19,8 +19,11 @@ SHALLOW = 150
 """Frames below which a caller leaves room enough; the deepest walk of a syntax tree takes 600."""
 
 
-LEVELS = 64
-"""Levels of evaluation for which one stack has room: a level takes at most a dozen frames."""
+DEEP = 500
+"""Frames beyond which an evaluation goes on elsewhere."""
+
+LEVELS = 16
+"""Every so many levels it is looked how many frames there are; a level takes at most a dozen."""
 
 
 class _Job(Generic[T]):
@@ -61,8 +64,13 @@ def on_fresh_stack(call: Callable[[], T]) -> T:
 
 def with_room(call: Callable[[], T]) -> T:
     """The result of a call, in place if the caller stands no deeper than `SHALLOW` frames."""
+    return on_fresh_stack(call) if deeper_than(SHALLOW) else call()
+
+
+def deeper_than(frames: int) -> bool:
+    """Whether the stack of this thread has more frames."""
     try:
-        sys._getframe(SHALLOW)
+        sys._getframe(frames)
     except ValueError:
-        return call()
-    return on_fresh_stack(call)
+        return False
+    return True

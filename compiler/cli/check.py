@@ -64,7 +64,7 @@ def _check(
     found = program.diagnostics
     if args.weights and program.graph is not None and not program.failed:
         try:
-            found += load_weights(program.graph, args).report.warnings
+            found += load_weights(program.graph, args, name).report.warnings
         except SegError as error:
             found += error.diagnostics
     if args.format == "human" and not exit_code(found, deny_warnings=args.deny is not None):

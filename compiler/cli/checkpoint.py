@@ -49,23 +49,31 @@ def refuse_idle_options(args: argparse.Namespace) -> None:
         raise usage_error(f"`{idle[0]}` has no effect without `--weights`")
 
 
-def load_weights(graph: Graph, args: argparse.Namespace) -> Loaded:
+def load_weights(graph: Graph, args: argparse.Namespace, file: str | None = None) -> Loaded:
     """The arrays of `--weights` for the graph; says on stderr what was not taken as it stood.
+
+    `file` is the program that the graph is from, FILE unless given.
 
     Raises:
         SegError: the file is not usable, or does not fit.
     """
     from compiler.weights.loading import load_with_report
+    from compiler.weights.mismatch import MismatchError
 
-    loaded = load_with_report(
-        args.weights,
-        params(graph),
-        strip_prefix=args.strip_prefix,
-        key_map=args.key_map,
-        allow_missing=args.allow_missing,
-        allow_extra=args.allow_extra,
-        owners=owners(graph),
-    )
+    try:
+        loaded = load_with_report(
+            args.weights,
+            params(graph),
+            strip_prefix=args.strip_prefix,
+            key_map=args.key_map,
+            allow_missing=args.allow_missing,
+            allow_extra=args.allow_extra,
+            owners=owners(graph),
+        )
+    except MismatchError as error:
+        from compiler.cli.alternatives import with_alternative
+
+        raise with_alternative(error, graph, args.file if file is None else file, args) from None
     for line in _report(loaded.report):
         note(f"{args.weights}: {line}")
     return loaded

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from compiler.to_torch.crf import mean_field
 from compiler.to_torch.lower import Arg, Layer, Literal, Make, layer, size
-from compiler.to_triton.regions import ConvBlock, UpsampleArgmax
+from compiler.to_triton.fields import WindowField
+from compiler.to_triton.regions import AsppBlock, ConvBlock, UpsampleArgmax
+from compiler.to_triton.sampling import DeformableSampling
 from segdsl.types import Feature
 
 
@@ -30,6 +35,25 @@ def conv_block(op: ConvBlock, *inputs: Feature) -> Layer:
 
 
 @layer.register
+def aspp_block(op: AsppBlock, *inputs: Feature) -> Layer:
+    pooled = op.pool is not None
+    args = (
+        Arg(inputs[0].channels, origin=0),
+        Arg(op.branches[0].out, origin="out"),
+        Arg(op.mixed.out),
+        Arg(op.rates, "rates"),
+        Arg(op.names, "names"),
+        Arg(op.place if pooled else None, "pool", None),
+        Arg(op.pool.out if op.pool is not None else None, "pooled", None),
+        Arg(op.mixed.bias, "bias", True),
+        Arg(op.act.name, "act", "relu"),
+        Arg(op.pool_act.name if pooled else "relu", "pool_act", "relu"),
+        Arg(op.mixed_act.name, "mixed_act", "relu"),
+    )
+    return Layer("{self}({0})", make=Make("ASPPBlock", args), passes_channels=False)
+
+
+@layer.register
 def upsample_argmax(op: UpsampleArgmax, *inputs: Feature) -> Layer:
     align = Arg(op.resize.align_corners, "align_corners", False)
     if len(inputs) == 2:
@@ -40,3 +64,29 @@ def upsample_argmax(op: UpsampleArgmax, *inputs: Feature) -> Layer:
         return Layer("upsample_labels({0}{args})", (to, align), passes_channels=False)
     factors = Arg(tuple(int(op.resize.factor(axis)) for axis in (0, 1)))
     return Layer("enlarged_labels({0}{args})", (factors, align), passes_channels=False)
+
+
+@layer.register
+def deformable_sampling(op: DeformableSampling, *inputs: Feature) -> Layer:
+    core = op.core
+    limit = None if core.offset_limit is None else float(core.offset_limit)
+    args = (
+        Arg(core.groups, "groups", origin="groups"),
+        Arg(tuple(core.kernel), "kernel", (3, 3)),
+        Arg(tuple(core.stride), "stride", (1, 1)),
+        Arg((core.sides.top, core.sides.left), "padding", (1, 1)),
+        Arg(tuple(core.dilation), "dilation", (1, 1)),
+        Arg(float(core.offset_scale), "offset_scale", 1.0, "offset_scale"),
+        Arg(core.softmax, "softmax", True, "softmax"),
+        Arg(core.remove_center, "remove_center", False, "remove_center"),
+        Arg(limit, "offset_limit", None, "offset_limit"),
+    )
+    return Layer("deformable_sampling({0}, {1}, {2}{args})", args)
+
+
+@layer.register
+def window_field(op: WindowField, *inputs: Feature) -> Layer:
+    """The torch target's call, with the text of the library that it calls as first argument."""
+    plain = mean_field(op, *inputs)
+    head = "window_field((mean_field, unary_scores, features), "
+    return replace(plain, call=head + plain.call.removeprefix("mean_field("))

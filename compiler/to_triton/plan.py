@@ -6,11 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from compiler.to_triton.regions import ConvBlock, UpsampleArgmax
+from compiler.to_triton.fields import WindowField
+from compiler.to_triton.fields import no_kernel as no_window
+from compiler.to_triton.regions import AsppBlock, ConvBlock, UpsampleArgmax
+from compiler.to_triton.sampling import DeformableSampling, no_kernel
 from segdsl.analysis.cost import macs
 from segdsl.analysis.shapes import shapes
 from segdsl.ir import Graph, Node, Value
 from segdsl.ops.conv import Conv, ConvTranspose, Linear
+from segdsl.ops.crf import MeanField
+from segdsl.ops.deform import Dcnv3Core
 from segdsl.ops.ports import Input, Output, Weight
 from segdsl.types import Feature
 from segdsl.version import __version__
@@ -114,28 +119,37 @@ def _row(graph: Graph, node: Node, types: Mapping[Value, Feature], count: int | 
     if isinstance(op, UpsampleArgmax):
         fused = ("resize", "argmax")
         return Row(node.name, fused, "upsample_argmax", AT_THE_CALL, count, node.span.line)
-    if not isinstance(op, ConvBlock):
+    if isinstance(op, WindowField):
+        return Row(node.name, ("mean_field",), "window_filter", AT_THE_CALL, count, node.span.line)
+    if isinstance(op, DeformableSampling):
+        return Row(node.name, ("dcnv3_core",), "dcnv3", AT_THE_CALL, count, node.span.line)
+    if not isinstance(op, ConvBlock | AsppBlock):
         return Row(node.name, (op.name,), "library", _why(node), count, node.span.line)
-    reason = _no_template(op, types[graph.operands(node.name)[0]].channels)
-    kernel = "library" if reason else "conv"
+    conv = op.conv if isinstance(op, ConvBlock) else op.branches[0]
+    reason = _no_template(conv, types[graph.operands(node.name)[0]].channels)
+    kernel = "library" if reason else "conv" if isinstance(op, ConvBlock) else "aspp"
     chosen = reason or AT_THE_CALL
     return Row(node.name, op.fused, kernel, chosen, count, node.span.line)
 
 
-def _no_template(op: ConvBlock, channels: int) -> str:
-    """Why the convolution kernel cannot take a region at all, or ""."""
-    if op.conv.groups > 1:
-        return f"no template: groups={op.conv.groups}"
+def _no_template(conv: Conv, channels: int) -> str:
+    """Why the kernels cannot take a region at all, or ""."""
+    if conv.groups > 1:
+        return f"no template: groups={conv.groups}"
     if channels % SMALLEST_BLOCK:
         return f"no template: {channels} input channels do not divide by {SMALLEST_BLOCK}"
-    if op.conv.out % OUT_MULTIPLE:
-        return f"no template: {op.conv.out} output channels do not divide by {OUT_MULTIPLE}"
+    if conv.out % OUT_MULTIPLE:
+        return f"no template: {conv.out} output channels do not divide by {OUT_MULTIPLE}"
     return ""
 
 
 def _why(node: Node) -> str:
     if isinstance(node.op, Conv):
         return "no template: unequal padding, or shared weights"
+    if isinstance(node.op, MeanField):
+        return no_window(node.op)
+    if isinstance(node.op, Dcnv3Core):
+        return no_kernel(node.op)
     if isinstance(node.op, ConvTranspose | Linear):
         return f"no template: {node.op.name}"
     return "no arithmetic to fuse with"

@@ -9,9 +9,12 @@ from os import PathLike
 from compiler.pipeline import optimize
 from compiler.to_torch.runtime import Runtime
 from compiler.to_triton import lower  # noqa: F401  (registers how regions are written)
+from compiler.to_triton.aspp import fuse_aspp
+from compiler.to_triton.fields import WindowField, fuse_fields
 from compiler.to_triton.fuse import fuse
 from compiler.to_triton.labels import fuse_labels
-from compiler.to_triton.regions import ConvBlock, UpsampleArgmax
+from compiler.to_triton.regions import AsppBlock, ConvBlock, UpsampleArgmax
+from compiler.to_triton.sampling import DeformableSampling, fuse_sampling
 from compiler.weights.baking import baked_graph, baked_weights
 from compiler.weights.fitting import fitting_weights
 from compiler.weights.table import Weights
@@ -24,8 +27,11 @@ IN_FOLDER = ".kernels.blocks"
 """Where the emitted source finds the modules and functions of the kernels."""
 
 NAMES: Mapping[type[Op], tuple[str, ...]] = {
+    AsppBlock: ("ASPPBlock",),
     ConvBlock: ("ConvBlock",),
     UpsampleArgmax: ("enlarged_labels", "upsample_labels"),
+    DeformableSampling: ("deformable_sampling",),
+    WindowField: ("window_field",),
 }
 """What the source of each operator of a fused graph needs from there."""
 
@@ -40,7 +46,8 @@ class Prepared:
 
 def fused_graph(graph: Graph) -> Graph:
     """The graph of inference with its regions; it needs no weights."""
-    return fuse_labels(fuse(baked_graph(optimize(graph))))
+    convolved = fuse_aspp(fuse(baked_graph(optimize(graph))))
+    return fuse_fields(fuse_sampling(fuse_labels(convolved)))
 
 
 def runtime(graph: Graph, module: str) -> Runtime | None:

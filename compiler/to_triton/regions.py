@@ -13,7 +13,7 @@ from typing import ClassVar
 from segdsl.ops.base import Op
 from segdsl.ops.conv import Conv
 from segdsl.ops.resize import Resize
-from segdsl.taps import Sliding, Taps
+from segdsl.taps import Sliding, Taps, Whole
 from segdsl.types import POINTWISE, Axis, Feature, Param, Requirement
 
 
@@ -66,6 +66,67 @@ class ConvBlock(Op):
 
     def macs(self, *inputs: Feature) -> int:
         return self.conv.macs(inputs[0])
+
+
+@dataclass(frozen=True)
+class AsppBlock(Op):
+    """An atrous spatial pyramid: branches beside each other, image pooling, a 1x1 over them all.
+
+    Attributes:
+        branches: the convolutions on the map.
+        mixed: the 1x1 convolution over their results.
+        rates: of the branches; 0 has a 1x1 kernel, any other one of 3x3.
+        pool: the 1x1 convolution behind the image pooling, or None.
+        place: which of the concatenated maps is the pooled one; -1 without.
+        names: the paths of the arrays: of the concatenated maps in order, then of `mixed`.
+        act: the activation of the branches; `pool_act` and `mixed_act` are those of the others.
+        fused: the names of the operators in it, for the report.
+    """
+
+    name: ClassVar[str] = "aspp_block"
+    internal: ClassVar[bool] = True
+
+    branches: tuple[Conv, ...]
+    mixed: Conv
+    _: KW_ONLY
+    rates: tuple[int, ...]
+    pool: Conv | None
+    place: int
+    names: tuple[str, ...]
+    act: Activation
+    pool_act: Activation
+    mixed_act: Activation
+    fused: tuple[str, ...] = ()
+
+    def infer(self, *inputs: Feature) -> Feature:
+        return self.mixed.infer(self._joined(inputs[0]))
+
+    def taps(self, slot: int, axis: Axis, *inputs: Feature) -> Taps:
+        if self.pool is not None:
+            return Whole()
+        widest = max(self.branches, key=lambda conv: int(conv.dilation.height))
+        return widest.taps(slot, axis, inputs[0])
+
+    def params(self, *inputs: Feature) -> Mapping[str, Param]:
+        return {
+            f"{name}.{tensor}": param
+            for name, (conv, x) in zip(self.names, self._calls(inputs[0]), strict=True)
+            for tensor, param in conv.params(x).items()
+        }
+
+    def macs(self, *inputs: Feature) -> int:
+        return sum(conv.macs(x) for conv, x in self._calls(inputs[0]))
+
+    def _joined(self, x: Feature) -> Feature:
+        pooled = 0 if self.pool is None else self.pool.out
+        return x.with_channels(pooled + sum(conv.out for conv in self.branches))
+
+    def _calls(self, x: Feature) -> list[tuple[Conv, Feature]]:
+        """The convolutions in the order of `names`, each with what it reads."""
+        calls = [(conv, x) for conv in self.branches]
+        if self.pool is not None:
+            calls.insert(self.place, (self.pool, x.with_spatial(1, 1)))
+        return [*calls, (self.mixed, self._joined(x))]
 
 
 @dataclass(frozen=True)

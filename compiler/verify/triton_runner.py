@@ -1,4 +1,4 @@
-"""The Triton target: its module with every region in a kernel, or through its plain-torch references.
+"""The Triton target: its module, with regions in kernels or through their references.
 
 Kernels run on a GPU, or on a CPU in Triton's interpreter. Without either the references of the
 custom ops run, which is what a user gets on such a machine, and the report says so.

@@ -36,7 +36,7 @@ def combine(
         return _combine_maps(state, frame, op, left, right, spans, label)
     left, right = _plain(left), _plain(right)
     if isinstance(left, tuple) and isinstance(right, tuple) and op == "+":
-        return left + right
+        return joined(state, frame, left, right, span)
     if isinstance(left, Formula) or isinstance(right, Formula):
         return _combine_sizes(frame, op, left, right, span)
     if not _is_number(left) or not _is_number(right):
@@ -45,6 +45,30 @@ def combine(
     assert isinstance(left, int | float)
     assert isinstance(right, int | float)
     return _combine_numbers(frame, op, left, right, span)
+
+
+def joined(
+    state: State, frame: Frame, left: tuple[Anything, ...], right: tuple[Anything, ...], span: Span
+) -> tuple[Anything, ...]:
+    """One list behind the other.
+
+    Raises:
+        SegError: E4005, it would be too long.
+    """
+    check_length(state, frame, len(left) + len(right), span)
+    return left + right
+
+
+def check_length(state: State, frame: Frame, length: int, span: Span) -> None:
+    """Refuse a list that is longer than the limit.
+
+    Raises:
+        SegError: E4005.
+    """
+    cap = state.limits.list_length
+    if length > cap:
+        message = f"this list has {length:,} elements; the limit is {cap:,}"
+        refuse(frame, "E4005", message, span)
 
 
 def _plain(value: Anything) -> Anything:

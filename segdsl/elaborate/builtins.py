@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import ceil, floor
 
-from segdsl.elaborate.arithmetic import add_node, in_range
+from segdsl.elaborate.arithmetic import add_node, check_length, in_range
 from segdsl.elaborate.frame import Frame
 from segdsl.elaborate.state import Invocation, State, refuse
 from segdsl.elaborate.values import (
@@ -59,11 +59,8 @@ def call_builtin(state: State, name: str, call: Invocation, dispatch: Dispatch) 
 
 
 def _in_range(state: State, frame: Frame, result: Anything, span: Span) -> Anything:
-    if isinstance(result, tuple) and len(result) > state.limits.list_length:
-        message = (
-            f"this list has {len(result):,} elements; the limit is {state.limits.list_length:,}"
-        )
-        refuse(frame, "E4005", message, span)
+    if isinstance(result, tuple):
+        check_length(state, frame, len(result), span)
     if isinstance(result, int | float) and not isinstance(result, bool):
         return in_range(frame, result, span)
     return result

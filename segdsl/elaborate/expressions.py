@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from segdsl import syntax
-from segdsl.elaborate.arithmetic import combine, compare_values, negate
+from segdsl.elaborate.arithmetic import check_length, combine, compare_values, negate
 from segdsl.elaborate.bindings import bind, remember_stage
 from segdsl.elaborate.calls import Target, call
 from segdsl.elaborate.declared import conform, hint_of
@@ -57,7 +57,7 @@ def _evaluate(state: State, frame: Frame, expr: syntax.Expr, label: str) -> Anyt
         case syntax.Binary():
             return _binary(state, frame, expr, label)
         case syntax.ListExpr(elements, _):
-            return tuple(item for element in elements for item in _element(state, frame, element))
+            return _list(state, frame, elements, expr.span)
         case syntax.Attr():
             return _attribute(state, frame, expr)
         case syntax.Index():
@@ -210,6 +210,16 @@ def _binary(state: State, frame: Frame, expr: syntax.Binary, label: str) -> Anyt
         value = combine(state, frame, op, value, right, (start, operand.span), hint)
         start = start.to(operand.span)
     return value
+
+
+def _list(
+    state: State, frame: Frame, elements: tuple[syntax.Element, ...], span: Span
+) -> tuple[Anything, ...]:
+    found: list[Anything] = []
+    for element in elements:
+        found += _element(state, frame, element)
+        check_length(state, frame, len(found), span)
+    return tuple(found)
 
 
 def _element(state: State, frame: Frame, element: syntax.Element) -> list[Anything]:

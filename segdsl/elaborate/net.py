@@ -183,7 +183,7 @@ def _setting(net: syntax.Net, param: syntax.Param, value: Setting) -> Anything:
         message = f"`{name}` of `{net.name.name}` is a block; it cannot be set from outside"
         raise SegError(Diagnostic("E2008", message, param.name.span))
     try:
-        converted: Anything = convert(_frozen(value), hint)
+        converted: Anything = convert(frozen(value), hint)
     except Mismatch as mismatch:
         message = (
             f"parameter `{name}` of `{net.name.name}` must be {mismatch.expected}; `{value}` is not"
@@ -192,10 +192,11 @@ def _setting(net: syntax.Net, param: syntax.Param, value: Setting) -> Anything:
     return converted
 
 
-def _frozen(value: Setting) -> Const:
+def frozen(value: Setting) -> Const:
+    """A setting with its lists as tuples."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         return value
-    return tuple(_frozen(item) for item in value)
+    return tuple(frozen(item) for item in value)
 
 
 def _apply_overrides(state: State) -> None:

@@ -17,7 +17,7 @@ from segdsl.ir import Scope, Value
 from segdsl.limits import Limits
 from segdsl.ops.ports import SizeCondition
 from segdsl.source import Span
-from segdsl.stack import LEVELS, on_fresh_stack
+from segdsl.stack import DEEP, LEVELS, deeper_than, on_fresh_stack
 from segdsl.symbolic import Size
 from segdsl.types import Axis, Initialiser
 
@@ -110,6 +110,9 @@ class Evaluate(Protocol):
 
 T = TypeVar("T")
 
+THREAD = 50
+"""Steps that a new stack costs: it takes as long."""
+
 RunBody = Callable[["State", Frame, tuple[syntax.Stmt, ...]], None]
 
 
@@ -165,7 +168,10 @@ def deeper(state: State, frame: Frame, span: Span, run: Callable[[], T]) -> T:
         cap = state.limits.evaluation_depth
         if state.depth > cap:
             refuse(frame, "E0021", f"this is evaluated more than {cap:,} levels deep", span)
-        return on_fresh_stack(run) if state.depth % LEVELS == 0 else run()
+        if state.depth % LEVELS == 0 and deeper_than(DEEP):
+            state.steps += THREAD
+            return on_fresh_stack(run)
+        return run()
     finally:
         state.depth -= 1
 

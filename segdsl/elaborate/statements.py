@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from segdsl import syntax
 from segdsl.diagnostics import SegError
-from segdsl.elaborate.arithmetic import node_label
+from segdsl.elaborate.arithmetic import joined, node_label
 from segdsl.elaborate.bindings import bind, remember_stage
 from segdsl.elaborate.conditions import size_conditions
 from segdsl.elaborate.declared import conform, hint_of
@@ -241,7 +241,7 @@ def _run_append(state: State, frame: Frame, statement: syntax.Append) -> None:
     if not isinstance(found.value, tuple) or not isinstance(value, tuple):
         message = f"`+=` adds a list to a list, not {describe(value)}"
         refuse(frame, "E2003", message, statement.value.span, helps=("write `xs += [y]`",))
-    found.value = found.value + value
+    found.value = joined(state, frame, found.value, value, statement.value.span)
 
 
 def _run_input(state: State, frame: Frame, statement: syntax.Input) -> None:

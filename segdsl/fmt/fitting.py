@@ -103,11 +103,11 @@ def _choices(pieces: Sequence[Piece], found: Roles, line: Line) -> Iterator[set[
     for depth in sorted({depths[i] for i in indices}):
         arrows = {i for i in indices if depths[i] == depth and pieces[i].kind == "ARROW"}
         ways = [arrows, *_lists(pieces, found, indices, depths, depth)]
+        yield {i for i in indices if depths[i] == depth and pieces[i].kind == "ELSE"}
         late = bool(arrows) and line.columns[min(arrows)] > LATE
         yield from ways[1:] + ways[:1] if late else ways
         if depth == 0:
             yield {i for i in indices if depths[i] == 0 and pieces[i - 1].kind == "ASSIGN"}
-        yield {i for i in indices if depths[i] == depth and pieces[i].kind == "ELSE"}
         yield {i for i in indices if depths[i] == depth and pieces[i - 1].kind in ("AND", "OR")}
 
 

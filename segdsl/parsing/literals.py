@@ -13,6 +13,9 @@ from segdsl.source import Span
 _PARTS = re.compile(r"([\d_]+(?:\.\d+)?)(?:[eE]([+-]?\d+))?(px|x|K|M|G)?", re.ASCII)
 _NUMBER = re.compile(PATTERNS["NUMBER"], re.ASCII)
 _ESCAPE = re.compile(r"\\(.?)", re.DOTALL)
+_ZEROS = 4
+"""Zeros that repr writes before the digits of a float; below 1e-4 it writes an exponent."""
+
 _ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
 
 
@@ -42,7 +45,7 @@ def check_number(span: Span, limits: Limits) -> Diagnostic | None:
     found = _PARTS.fullmatch(text)
     if found is None:
         return _malformed(span)
-    digits = sum(c.isdigit() for c in found[1])
+    digits = _significant(found[1])
     if digits > limits.digits:
         return _error(span, f"this number has {digits:,} digits; the limit is {limits.digits}")
     exponent = (found[2] or "").lstrip("+-")
@@ -50,6 +53,13 @@ def check_number(span: Span, limits: Limits) -> Diagnostic | None:
         size = f"has {len(exponent):,} digits; the limit is {limits.exponent_digits}"
         return _error(span, f"the exponent of this number {size}")
     return _out_of_range(span, found)
+
+
+def _significant(text: str) -> int:
+    """Digits, without the zeros that Python puts before the digits of a small float."""
+    digits = [c for c in text if c.isdigit()]
+    zeros = next((i for i, c in enumerate(digits) if c != "0"), 0)
+    return len(digits) - min(zeros, _ZEROS)
 
 
 def _out_of_range(span: Span, found: re.Match[str]) -> Diagnostic | None:

@@ -6,6 +6,8 @@ import sys
 from dataclasses import fields, replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from segdsl.limits import Limits
 from segdsl.parser import comments, parse
@@ -179,3 +181,9 @@ def test_diagnostics_that_are_kept() -> None:
 def test_comments_of_a_refused_file() -> None:
     text = "seg 1 # a\n" + "(" * 200
     assert list(comments(Source("x", text))) == []
+
+
+@given(st.floats(min_value=1e-300, allow_infinity=False))
+def test_every_number_can_be_written_as_python_writes_it(value: float) -> None:
+    """Printed graphs hold such numbers: 0.017241379310344827 has 17 digits behind its zeros."""
+    assert codes(bind(repr(value))) == []

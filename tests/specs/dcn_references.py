@@ -18,9 +18,9 @@ from tests.support.peers import need
 class DeformPack(nn.Module):
     """mmcv's DeformConv2dPack; with `modulated` its ModulatedDeformConv2dPack, without a bias."""
 
-    def __init__(self, channels: int, stride: int, modulated: bool) -> None:
+    def __init__(self, channels: int, out: int, stride: int = 1, modulated: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(channels, channels, 3, 3) / (9 * channels) ** 0.5)
+        self.weight = nn.Parameter(torch.randn(out, channels, 3, 3) / (9 * channels) ** 0.5)
         self.conv_offset = nn.Conv2d(channels, 27 if modulated else 18, 3, stride, 1)
         self.stride, self.modulated = stride, modulated
 
@@ -41,12 +41,32 @@ class DeformPack(nn.Module):
         return total
 
 
+class SemanticHead(nn.Module):
+    """UPSNet's deformable semantic head (arXiv:1901.03784), which LPSNet takes over."""
+
+    def __init__(self, before: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList([DeformPack(before, width), DeformPack(width, width)])
+        self.score = nn.Conv2d(3 * width, classes, 1)
+
+    def forward(self, *levels: Tensor) -> Tensor:
+        maps = []
+        for x in levels:
+            for conv in self.convs:
+                x = conv(x).relu()
+            size = levels[0].shape[2:]
+            maps.append(F.interpolate(x, size, mode="bilinear", align_corners=False))
+        scores: Tensor = self.score(torch.cat(maps, 1))
+        return scores
+
+
 def dcn_resnet50(modulated: bool, deform: Sequence[bool] = (False, True, True, True)) -> nn.Module:
     """torchvision's ResNet-50 with `DeformPack`s in the stages that are named."""
     module: nn.Module = need("torchvision").models.resnet50(weights=None)
     for i, moved in enumerate(deform, 1):
         for block in module.get_submodule(f"layer{i}").children() if moved else ():
-            stride = block.conv2.stride[0]  # type: ignore[union-attr]
-            channels = block.conv2.in_channels
-            block.conv2 = DeformPack(channels, stride, modulated)  # type: ignore[arg-type]
+            conv = block.get_submodule("conv2")
+            assert isinstance(conv, nn.Conv2d)
+            moving = DeformPack(conv.in_channels, conv.out_channels, conv.stride[0], modulated)
+            block.add_module("conv2", moving)
     return module

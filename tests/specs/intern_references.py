@@ -164,7 +164,8 @@ class _Level(nn.Module):
     def __init__(self, channels: int, size: Size, drops: Sequence[float], index: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(_Block(channels, size, drop) for drop in drops)
-        if size.norm != "post":
+        self.kind = size.norm
+        if self.kind != "post":
             self.norm = _norm(channels)
         self.ends = range(5, len(drops), 6) if size.huge and index == 2 else range(0)
         if self.ends:
@@ -177,7 +178,9 @@ class _Level(nn.Module):
             x = block(x)
             if i in self.ends:
                 x = self.post_norms[self.ends.index(i)](x)
-        return self.norm(x) if hasattr(self, "norm") else x
+        if self.kind != "post":
+            x = self.get_submodule("norm")(x)
+        return x
 
 
 class _Stem(nn.Module):
@@ -213,7 +216,7 @@ class Backbone(nn.Module):
             x = level(x)
             found.append(x.permute(0, 3, 1, 2))
             if hasattr(level, "downsample"):
-                x = level.downsample(x)
+                x = level.get_submodule("downsample")(x)
         return found
 
 

@@ -36,16 +36,24 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
 LONGEST = {"deeplabv3": 200, "unet": 100, "fcn8s": 100}
 """Lines that the source may have: it should read as if a person had written it."""
 
+SHORT = {"channels": 16, "depths": [1, 1, 1, 1]}
+
 SMALLER: dict[str, dict[str, Any]] = {
     "tiramisu": {"depth": 56},
     **{name: {"crf": False} for name in ("deeplabv1_largefov", "crfasrnn")},
     "deeplabv2_crf": {"crf": False, "scales": []},
     "convcrf": {"window": 3, "blur": 1},
+    "internimage": SHORT,
+    "upernet_internimage": SHORT,
 }
 """Settings with which the ONNX text of a network exists (no lattice) and stays readable."""
 
-SMALLER_GRAPH: dict[str, dict[str, Any]] = {"deeplabv2_crf": {"scales": [0.5]}}
-"""Settings with which a printed graph stays readable: without a third copy of the network."""
+SMALLER_GRAPH: dict[str, dict[str, Any]] = {
+    "deeplabv2_crf": {"scales": [0.5]},
+    "internimage": SHORT,
+    "upernet_internimage": SHORT,
+}
+"""Settings with which a printed graph stays readable: without copies of networks or blocks."""
 
 LARGEST = 100_000
 """Bytes of a golden text: it is meant to be read."""

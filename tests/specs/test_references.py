@@ -8,6 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from tests.specs.intern_references import (
+    ClipClassifier,
+    ConvClassifier,
+    Size,
+    upernet_internimage,
+)
 from tests.specs.published import Key, keys, zoo
 from tests.specs.references import FCN8s, MilesialUNet, UNet2015, tiramisu
 
@@ -24,6 +30,21 @@ PUBLISHED: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
     ),
     "fcn8s_pytorch_fcn": (lambda: FCN8s(21), "FCN-8s VGG16 (pytorch-fcn)", 21),
     "fcdensenet103_bfortuner": (lambda: tiramisu(103, 12), "FC-DenseNet103", 12),
+    "internimage_t": (
+        lambda: ConvClassifier(Size(64, (4, 4, 18, 4)), 1000),
+        "InternImage-T",
+        1000,
+    ),
+    "internimage_h": (
+        lambda: ClipClassifier(Size(320, (6, 6, 32, 6), "res_post", huge=True), 1000),
+        "InternImage-H",
+        1000,
+    ),
+    "upernet_internimage_t": (
+        lambda: upernet_internimage(Size(64, (4, 4, 18, 4), layer_scale=1.0), 150),
+        "UPerNet(InternImage-T)",
+        150,
+    ),
 }
 
 

@@ -21,6 +21,8 @@ CHOSEN = tuple(
     for peer in PEERS
     if peer.settings.get("depth") not in (34, 67, 101, 103, 152)
     and (peer.spec, peer.settings) not in (("resnet", {"depth": 50}), ("deeplabv3", {}))
+    and peer.settings.get("variant", "T") == "T"
+    and not peer.settings.get("modulated")
     and not (
         peer.spec == "unet" and peer.settings["depth"] == 4 and peer.settings["form"] == "valid"
     )
@@ -28,7 +30,8 @@ CHOSEN = tuple(
 """One of each kind: other depths have the same sizes. The deep valid U-Net begins at 188."""
 
 
-SPARSE = {"convcrf": 10, "crfasrnn": 10, "deeplabv2_crf": 20}
+SPARSE = {"convcrf": 10, "crfasrnn": 10, "deeplabv2_crf": 20, "dcn_resnet50": 40}
+SPARSE |= {"internimage": 20, "upernet_internimage": 20, "upernet": 40}
 """Specs whose backbone is tried at every size by another one: one size in so many will do."""
 
 
@@ -48,7 +51,8 @@ def runs(module: nn.Module, height: int, width: int, channels: int) -> list[tupl
 
 def declared(graph: Graph, height: int, width: int) -> list[tuple[int, ...]]:
     table = shapes(graph, {"N": 1, "H": height, "W": width})
-    found = [table[graph.operands(name)[0]].shape for name in graph.outputs]
+    always = [name for name in graph.outputs if not getattr(graph[name].op, "train", False)]
+    found = [table[graph.operands(name)[0]].shape for name in always]
     return [tuple(int(size) for size in shape) for shape in found]  # type: ignore[arg-type]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.to_triton.gate import conv, upsample
+from compiler.to_triton.gate import aspp, conv, dcnv3, upsample, window_filter
 from compiler.to_triton.gate.case import Case
 
-FAMILIES = (conv, upsample)
+FAMILIES = (aspp, conv, upsample, dcnv3, window_filter)
 """Modules with a function `cases(arch)`."""
 
 

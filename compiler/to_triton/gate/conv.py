@@ -18,6 +18,7 @@ def cases(arch: str) -> Iterator[Case]:
     # wgmma wants the second operand of tf32 with the reduction innermost: single words are copied.
     found.append(replace(case("m64n64w4", dtype="fp32", precision="tf32", bk=32), loads=Loads.ANY))
     found.append(case("m64n128w4", kernel=1, stride=2))
+    found += [case(name, kernel=1, image=True) for name in ("m64n128w4", "m128n128w8")]
     shallow = arch.startswith("gfx")
     for one in found:
         yield replace(one, stages=min(one.stages, AMD_STAGES)) if shallow else one
@@ -28,6 +29,7 @@ def case(
     *,
     dtype: str = "bf16",
     residual: bool = False,
+    image: bool = False,
     precision: str = "ieee",
     kernel: int = 3,
     stride: int = 1,
@@ -37,13 +39,14 @@ def case(
     """A 512-channel convolution with dilation 2, as in the last stages of a dilated ResNet."""
     tile = CONFIGS[config]
     words = [config, dtype if precision == "ieee" else precision, f"{kernel}x{kernel}"]
-    words += [f"s{stride}"] * (stride > 1) + ["residual"] * residual
+    words += [f"s{stride}"] * (stride > 1) + ["image"] * image + ["residual"] * residual
     pad = kernel // 2 * 2
     return Case(
         name=" ".join(["conv", *words]),
         kernel=conv_kernel,
         pointers={
             "X": dtype, "Weight": dtype, "Y": dtype, "Bias": "fp32",
+            "ImageBias": dtype if image else None,
             "Residual": dtype if residual else None,
         },
         constants={

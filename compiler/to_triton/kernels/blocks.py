@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import conv, upsample
+from . import aspp, conv, dcnv3, upsample
 from .common import activated
+from .window_filter import window_field as window_field
 
 Pair = int | tuple[int, int]
 
@@ -99,6 +100,113 @@ def _repack(module: ConvBlock, _: Any) -> None:
         module.packed = module.weight.new_empty(0) if grouped else conv.pack(module.weight)
 
 
+class ASPPBlock(Frozen):
+    """An atrous spatial pyramid: its branches in one launch, then the 1x1 convolution that mixes.
+
+        mixed_act(mixed(concat([act(conv(x)) for every branch, pool_act(conv(mean(x)))])))
+
+    The pooled branch is the same at every pixel of an image, so what it adds to the result is a
+    bias of that image: it is never spread over the map.
+
+    Args:
+        channels: of the input.
+        out: channels of a branch.
+        mixed: channels of the result.
+        rates: of the branches; 0 has a 1x1 kernel, any other one of 3x3 that keeps the size.
+        names: the paths of the arrays: of the concatenated maps in order, then of the last 1x1.
+        pool: which of the concatenated maps is the pooled one, or None.
+        pooled: its channels.
+        bias: whether the convolutions have one.
+        act: the activation of the branches; `pool_act` and `mixed_act` are those of the others.
+    """
+
+    packed: Tensor
+    shifts: Tensor
+    mixing: Tensor
+    mixing_packed: Tensor
+    mixing_pooled: Tensor
+
+    def __init__(
+        self, channels: int, out: int, mixed: int, rates: tuple[int, ...], names: tuple[str, ...],
+        pool: int | None = None, pooled: int | None = None, bias: bool = True, act: str = "relu",
+        pool_act: str = "relu", mixed_act: str = "relu",
+    ) -> None:  # fmt: skip
+        super().__init__()
+        shapes = [(out, channels, *([3, 3] if rate else [1, 1])) for rate in rates]
+        extra = 0 if pooled is None else pooled
+        if pool is not None:
+            shapes.insert(pool, (extra, channels, 1, 1))
+        shapes.append((mixed, out * len(rates) + extra, 1, 1))
+        for name, shape in zip(names, shapes, strict=True):
+            _put(self, name, _Arrays(shape, bias))
+        self.rates, self.names, self.pool, self.extra = list(rates), names, pool, extra
+        self.act, self.pool_act, self.mixed_act = act, pool_act, mixed_act
+        self.training = False
+        for buffer in ("packed", "shifts", "mixing", "mixing_packed", "mixing_pooled"):
+            self.register_buffer(buffer, torch.empty(0), persistent=False)
+        self.register_load_state_dict_post_hook(_repack_pyramid)
+
+    def arrays(self) -> tuple[list[_Arrays], _Arrays | None, _Arrays]:
+        """The weights of the branches, of the pooled branch and of the last convolution."""
+        *found, mixed = (self.get_submodule(name) for name in self.names)
+        pool = None if self.pool is None else found.pop(self.pool)
+        return found, pool, mixed  # type: ignore[return-value]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to [N, K, H, W]."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        branches, pool, mixed = self.arrays()
+        weights = [branch.weight for branch in branches]
+        y = aspp.aspp_branches(x, weights, self.packed, self.shifts, self.rates, self.act, 0.0)
+        image = None
+        if pool is not None:
+            mean = torch.nn.functional.linear(x.mean((2, 3)), pool.weight.flatten(1), pool.bias)
+            image = activated(mean, self.pool_act, 0.0) @ self.mixing_pooled
+        done: Tensor = conv.conv_block(
+            y, self.mixing, self.mixing_packed, mixed.bias, None, [1, 1], [0, 0], [1, 1],
+            self.mixed_act, "none", 0.0, image,
+        )  # fmt: skip
+        return done
+
+
+class _Arrays(nn.Module):
+    """The weight and the bias of a convolution."""
+
+    def __init__(self, shape: tuple[int, ...], bias: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(shape), requires_grad=False)
+        self.bias = nn.Parameter(torch.empty(shape[0]), requires_grad=False) if bias else None
+
+
+def _put(module: nn.Module, name: str, leaf: nn.Module) -> None:
+    """Register a module below others, which are made where they are missing."""
+    *levels, last = name.split(".")
+    for level in levels:
+        if level not in dict(module.named_children()):
+            module.add_module(level, nn.Module())
+        module = module.get_submodule(level)
+    module.add_module(last, leaf)
+
+
+def _repack_pyramid(module: ASPPBlock, _: Any) -> None:
+    """The packed copies follow the weights; the columns of the pooled branch stand apart."""
+    with torch.no_grad():
+        branches, _pool, mixed = module.arrays()
+        for branch in branches:
+            branch.weight.data = branch.weight.contiguous(memory_format=torch.channels_last)
+        weights: list[Tensor] = [branch.weight for branch in branches]
+        module.packed = aspp.pack(weights)
+        none = weights[0].new_zeros(len(weights[0]))
+        module.shifts = torch.cat([none if b.bias is None else b.bias for b in branches])
+        before = 0 if module.pool is None else module.pool * len(weights[0])
+        sizes = [before, module.extra, mixed.weight.shape[1] - before - module.extra]
+        first, pooled, rest = mixed.weight.split(sizes, 1)
+        mixing = torch.cat([first, rest], 1)
+        module.mixing = mixing.contiguous(memory_format=torch.channels_last)
+        module.mixing_packed = conv.pack(mixing)
+        module.mixing_pooled = pooled.flatten(1).t().contiguous()
+
+
 def upsample_labels(
     x: Tensor, size: tuple[int, int] | list[int] | torch.Size, align_corners: bool = False
 ) -> Tensor:
@@ -112,3 +220,26 @@ def enlarged_labels(x: Tensor, factors: tuple[int, int], align_corners: bool = F
     """The same, by whole factors for height and width."""
     size = [x.shape[2] * factors[0], x.shape[3] * factors[1]]
     return upsample_labels(x, size, align_corners)
+
+
+def deformable_sampling(
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    groups: int,
+    kernel: tuple[int, int] = (3, 3),
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    offset_scale: float = 1.0,
+    softmax: bool = True,
+    remove_center: bool = False,
+    offset_limit: float | None = None,
+) -> Tensor:
+    """The sampling of DCNv3: offsets [N, G*T*2, P, Q] and masks [N, G*T, P, Q] to [N, C, P, Q]."""
+    maps = [map_.contiguous(memory_format=torch.channels_last) for map_ in (x, offset, mask)]
+    sampled: Tensor = dcnv3.dcnv3(
+        *maps, groups, list(kernel), list(stride), list(padding), list(dilation),
+        offset_scale, softmax, remove_center, offset_limit,
+    )  # fmt: skip
+    return sampled

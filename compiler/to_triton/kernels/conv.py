@@ -1,6 +1,6 @@
 """Convolution as implicit GEMM, channels last, with its epilogue in the same kernel.
 
-    y = after(act(conv(x, weight) + bias) + residual)
+    y = after(act(conv(x, weight) + bias + image_bias) + residual)
 
 Pixels are the rows, output channels the columns, and one flat loop walks over kernel taps and
 blocks of input channels: nested or unrolled tap loops spill registers. Any stride, dilation and
@@ -35,7 +35,7 @@ from .router import chosen
 
 @triton.jit
 def conv_kernel(
-    X, Weight, Y, Bias, Residual,
+    X, Weight, Y, Bias, ImageBias, Residual,
     M, H, W, P, Q, x_pixel, y_pixel, r_pixel, slope,
     C: tl.constexpr, K: tl.constexpr, R: tl.constexpr, S: tl.constexpr,
     STRIDE_H: tl.constexpr, STRIDE_W: tl.constexpr,
@@ -44,7 +44,10 @@ def conv_kernel(
     ACT: tl.constexpr, AFTER: tl.constexpr, PRECISION: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr,
 ):  # fmt: skip
-    """One BM x BN tile: X [N, H, W, C], Weight [R * S * C, K], Y and Residual [N, P, Q, K]."""
+    """One BM x BN tile: X [N, H, W, C], Weight [R * S * C, K], Y and Residual [N, P, Q, K].
+
+    Bias is [K]; ImageBias, which differs from image to image, [N, K].
+    """
     tiles_m = tl.cdiv(M, BM)
     tiles_n: tl.constexpr = (K + BN - 1) // BN
     pid = tl.program_id(0)
@@ -86,8 +89,11 @@ def conv_kernel(
 
     if Bias is not None:
         acc += tl.load(Bias + columns, mask=kept, other=0.0).to(tl.float32)[None, :]
-    acc = activate(acc, ACT, slope)
     mask = real[:, None] & kept[None, :]
+    if ImageBias is not None:
+        own = ImageBias + image[:, None] * K + columns[None, :]
+        acc += tl.load(own, mask=mask, other=0.0).to(tl.float32)
+    acc = activate(acc, ACT, slope)
     if Residual is not None:
         residual = Residual + pixels[:, None] * r_pixel + columns[None, :]
         acc += tl.load(residual, mask=mask, other=0.0).to(tl.float32)
@@ -123,7 +129,7 @@ CONFIGS: dict[str, ConvConfig] = {
 
 WITH_RESIDUAL = frozenset({"m64n128w4", "m128n64w4", "m128n128w8", "m64n64w4", "m64n32w4",
                            "m64n16w4"})  # fmt: skip
-"""The tiles that leave registers for the residual: the others spill."""
+"""The tiles that leave registers for a residual or a bias of images: the others spill."""
 
 SMALLEST_BLOCK = 16
 
@@ -156,7 +162,10 @@ def fallback_reason(x: Tensor, packed: Tensor, residual: Tensor | None) -> str:
 
 
 def default_config(pixels: int, out: int, *, residual: bool) -> str:
-    """A tile that suits the size of the result; what the table of measurements overrules."""
+    """A tile that suits the size of the result; what the table of measurements overrules.
+
+    `residual` also stands for a bias of images: both need registers.
+    """
     if out <= 16:
         return "m64n16w4"
     if out <= 32:
@@ -176,10 +185,11 @@ def out_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -
 def reference(
     x: Tensor, weight: Tensor, bias: Tensor | None, residual: Tensor | None,
     stride: list[int], padding: list[int], dilation: list[int],
-    act: str, after: str, slope: float,
+    act: str, after: str, slope: float, image_bias: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """The same in plain torch, in the dtype of the operands; `weight` is [K, C, R, S]."""
     y = F.conv2d(x, weight, bias, stride, padding, dilation)
+    y = y if image_bias is None else y + image_bias[:, :, None, None]
     y = activated(y, act, slope)
     y = y if residual is None else y + residual
     return activated(y, after, slope).contiguous(memory_format=torch.channels_last)
@@ -190,6 +200,7 @@ def launch(
     kernel: list[int], stride: list[int], padding: list[int], dilation: list[int],
     act: str, after: str, slope: float,
     *, config: ConvConfig, precision: str = "ieee", out: Tensor | None = None,
+    image_bias: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Run the kernel.
 
@@ -205,6 +216,7 @@ def launch(
         config: the tile.
         precision: of float32 products: "ieee", "tf32" or "tf32x3".
         out: where to write, as a slice of a wider map; None makes a new map.
+        image_bias: [N, K], added to every pixel of an image beside `bias`, or None.
 
     Raises:
         TypeError: a dtype that no kernel takes.
@@ -221,6 +233,8 @@ def launch(
         )
     if residual is not None and residual.shape != (n, k, p, q):
         raise ValueError(f"the residual is {tuple(residual.shape)}, the result {(n, k, p, q)}")
+    if image_bias is not None and (image_bias.shape != (n, k) or not image_bias.is_contiguous()):
+        raise ValueError(f"the bias of images is {tuple(image_bias.shape)}, not {(n, k)}")
     reason = fallback_reason(x, packed, residual)
     if reason:
         raise ValueError(reason)
@@ -230,7 +244,7 @@ def launch(
     bk = min(config.bk, next(b for b in (64, 32, 16) if c % b == 0))
     grid = (triton.cdiv(n * p * q, config.bm) * triton.cdiv(k, config.bn),)
     conv_kernel[grid](
-        x, packed, y, bias, residual,
+        x, packed, y, bias, image_bias, residual,
         n * p * q, h, w, p, q, rows(x)[0], rows(y)[0],
         0 if residual is None else rows(residual)[0], slope,
         C=c, K=k, R=kernel[0], S=kernel[1], STRIDE_H=stride[0], STRIDE_W=stride[1],
@@ -243,11 +257,14 @@ def launch(
     return y
 
 
-def key(x: Tensor, weight: Tensor, residual: Tensor | None, numbers: list[list[int]]) -> str:
+def key(
+    x: Tensor, weight: Tensor, residual: Tensor | None, numbers: list[list[int]],
+    image_bias: Tensor | None = None,
+) -> str:  # fmt: skip
     """What a measurement is filed under: dtype, sizes and geometry, exactly."""
     n, c, h, w = x.shape
     geometry = "/".join("x".join(map(str, pair)) for pair in [list(weight.shape[2:]), *numbers])
-    tail = "+res" if residual is not None else ""
+    tail = "+image" * (image_bias is not None) + "+res" * (residual is not None)
     return f"conv {str(x.dtype)[6:]} {n}x{c}x{h}x{w}->{weight.shape[0]} {geometry}{tail}"
 
 
@@ -255,23 +272,29 @@ def key(x: Tensor, weight: Tensor, residual: Tensor | None, numbers: list[list[i
 def conv_block(
     x: Tensor, weight: Tensor, packed: Tensor, bias: Tensor | None, residual: Tensor | None,
     stride: list[int], padding: list[int], dilation: list[int],
-    act: str, after: str, slope: float,
+    act: str, after: str, slope: float, image_bias: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """Convolution with its epilogue: our kernel where the table says so, else the library's."""
     name = None
     if (x.is_cuda or INTERPRETED) and not fallback_reason(x, packed, residual):
         pixels = x.shape[0] * x.shape[2] * x.shape[3]
-        default = default_config(pixels, weight.shape[0], residual=residual is not None)
-        name = chosen(key(x, weight, residual, [stride, padding, dilation]), default)
+        more = residual is not None or image_bias is not None
+        default = default_config(pixels, weight.shape[0], residual=more)
+        numbers = [stride, padding, dilation]
+        name = chosen(key(x, weight, residual, numbers, image_bias), default)
     rest = (stride, padding, dilation, act, after, slope)
     if name is None:
-        return reference(x, weight, bias, residual, *rest)
+        return reference(x, weight, bias, residual, *rest, image_bias)
     kernel = list(weight.shape[2:])
-    return launch(x, packed, bias, residual, kernel, *rest, config=CONFIGS[name])
+    tile = CONFIGS[name]
+    return launch(x, packed, bias, residual, kernel, *rest, config=tile, image_bias=image_bias)
 
 
 @conv_block.register_fake
-def _(x, weight, packed, bias, residual, stride, padding, dilation, act, after, slope):
+def _(
+    x, weight, packed, bias, residual, stride, padding, dilation, act, after, slope,
+    image_bias=None,
+):  # fmt: skip
     n, _, h, w = x.shape
     p = out_size(h, weight.shape[2], stride[0], padding[0], dilation[0])
     q = out_size(w, weight.shape[3], stride[1], padding[1], dilation[1])

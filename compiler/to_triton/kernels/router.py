@@ -29,6 +29,11 @@ def measured() -> dict[str, str]:
     return {e["key"]: e["config"] for e in entries if e["correct"] and e["speedup"] >= GAIN}
 
 
+def active() -> str:
+    """The policy in force."""
+    return _policy.get()
+
+
 @contextmanager
 def policy(name: str) -> Iterator[None]:
     """Route by another policy inside the block.

@@ -42,6 +42,10 @@ def small(at: str = "head", name: str = "Net") -> Builder:
 # -- the whole text
 
 
+LONGER = {"internimage": 260, "upernet_internimage": 360}
+"""Lines of networks whose 30 blocks differ, each by its rate of stochastic depth."""
+
+
 @pytest.mark.parametrize("name", stock_names())
 def test_stock_specs_read_well(name: str) -> None:
     text = emit(load(name))
@@ -50,7 +54,7 @@ def test_stock_specs_read_well(name: str) -> None:
     assert not [line for line in lines if line != line.rstrip()]
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
-    assert len(without_libraries(text).splitlines()) <= 200
+    assert len(without_libraries(text).splitlines()) <= LONGER.get(name, 200)
 
 
 @pytest.mark.parametrize("name", ["deeplabv3", "tiramisu", "unet", "unet_resnet34"])

@@ -77,8 +77,12 @@ def test_nested_loops_stop_at_the_first_node_too_many() -> None:
     text = net("output y = image -> repeat 90 { repeat 90 { relu } }")
     limits = replace(Limits(), nodes=1_000)
     assert codes(text, limits) == ["E4003"]
-    assert "90 x 90 = 8,100 turns" in examined(text, limits).diagnostics[0].notes[0]
+    assert "90 x 90 = 8,100" in examined(text, limits).diagnostics[0].notes[0]
     assert len(graph(text)) == 90 * 90 + 2
+    unknown = net("n = image.channels * 30\noutput y = image -> repeat n { repeat n { relu } }")
+    (stopped,) = examined(unknown, limits).diagnostics
+    assert stopped.code == "E4003"
+    assert "90 x 90 = 8,100 turns" in stopped.notes[0]
 
 
 def test_nothing_is_told_after_a_limit_of_the_program() -> None:
@@ -101,7 +105,24 @@ def test_lists_of_too_many_elements() -> None:
     limits = replace(Limits(), list_length=10)
     assert codes(net(f"xs = range(10)\n{END}"), limits) == []
     assert codes(net(f"xs = range(11)\n{END}"), limits) == ["E4005"]
-    assert codes(net(f"xs = [for i in range(9): i, for i in range(9): i]\n{END}"), limits) == []
+    for body, code in (
+        ("xs = [for i in range(5): i, for i in range({}): i]", "E4005"),
+        ("a = range(5)\nb = range({})\nxs = a + b", "E4005"),
+        ("a = range(5)\nb = range({})\nxs = [*a, *b]", "E4005"),
+        ("var xs = range(5)\nxs += range({})", "E4005"),
+        ("xs = enumerate(range(5 + {}))", "E4005"),
+    ):
+        assert codes(net(f"{body.format(5)}\n{END}"), limits) == []
+        assert codes(net(f"{body.format(6)}\n{END}"), limits) == [code]
+
+
+def test_lists_that_double() -> None:
+    """Forty statements, a list of 2**40 elements."""
+    assert codes(net(f"var t = [1]\nfor i in range(40) {{ t += t }}\n{END}")) == ["E4005"]
+    doubled = "\n".join(f"a{i + 1} = a{i} + a{i}" for i in range(40))
+    assert codes(net(f"a0 = [1]\n{doubled}\n{END}")) == ["E4005"]
+    spread = "\n".join(f"a{i + 1} = [*a{i}, *a{i}]" for i in range(40))
+    assert codes(net(f"a0 = [1]\n{spread}\n{END}")) == ["E4005"]
 
 
 def test_a_block_that_is_its_own_argument() -> None:
