@@ -146,6 +146,8 @@ def show() -> None:
     """Prints a line for each record."""
     for file in sorted(RESULTS.glob("*.json")):
         found = json.loads(file.read_text())
+        if "campaign" not in found:  # fuzz.py keeps a record of another form
+            continue
         state = f"{len(found['failures'])} chunks failed" if found["failures"] else "none failed"
         print(f"{found['campaign']}: {found['passed']:,} passed, {state}, at {found['commit']}")
 

@@ -66,10 +66,10 @@ def child(args: argparse.Namespace) -> None:
         import atheris
 
         with atheris.instrument_imports(include=["segdsl", "compiler"]):
-            from tests.support.fuzz_targets import TARGETS as targets
+            from tests.support import fuzz_targets
     else:
-        from tests.support.fuzz_targets import TARGETS as targets
-    target = targets[args.target]
+        from tests.support import fuzz_targets
+    target = fuzz_targets.TARGETS[args.target]
     corpus.mkdir(parents=True, exist_ok=True)
     if not any(corpus.iterdir()):
         for number, seed in enumerate(target.seeds()):

@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py --out benchmarks/results/h200.json       # all, then networks
     python benchmarks/gpu.py --suite conv --only 1x512x65x65 --out r.json
-    python benchmarks/gpu.py --out r.json --tune                    # winners into the router's table
+    python benchmarks/gpu.py --out r.json --tune                      # winners into the table
 
 Every configuration of every kernel is compared with float64 before anything is timed; one that is
 wrong is never timed, and stands in the table as rejected. The file is written anew after every
@@ -109,7 +109,7 @@ def records(args: argparse.Namespace, began: float) -> Iterator[dict[str, Any]]:
     from benchmarks.kernels.suites import chosen
 
     def out_of_time() -> bool:
-        return time.monotonic() - began > 60 * args.minutes
+        return bool(time.monotonic() - began > 60 * args.minutes)
 
     for case in chosen(args.suite or list(SUITES), args.only):
         if out_of_time():
@@ -132,7 +132,8 @@ def records(args: argparse.Namespace, began: float) -> Iterator[dict[str, Any]]:
 def wrong(record: dict[str, Any]) -> bool:
     """Whether a record tells of something that was left out or computed wrongly."""
     runs = record.get("configs", {}).values()
-    return record["record"] == "skipped" or any(not run["correct"]["pass"] for run in runs)
+    skipped: bool = record["record"] == "skipped"
+    return skipped or any(not run["correct"]["pass"] for run in runs)
 
 
 def check_table(device: str) -> None:

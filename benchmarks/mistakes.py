@@ -88,7 +88,7 @@ def check(text: str, runs: int) -> dict[str, object]:
         )
         found = interleaved({"check": python("-c", code)}, runs)["check"]
     own = [once(lambda: examine_source(source, None, every=True, lint=True)) for _ in range(runs)]
-    lines = {json.loads(line)["span"]["start"]["line"] for line in found[0].output.splitlines()}
+    lines = {json.loads(line)["span"]["line"] for line in found[0].output.splitlines()}
     wrong = range(FIRST, FIRST + MISTAKES)
     return {
         "cpu": spread(run.cpu for run in found),

@@ -239,10 +239,13 @@ def _names(paths: list[str]) -> list[str]:
         _head(path, [p for j, p in enumerate(paths) if j != i]) for i, path in enumerate(paths)
     ]
     tails = [head.rsplit(".", 1)[-1] for head in heads]
-    return [
+    short = [
         tail if not tail.isdigit() and tails.count(tail) == 1 else head
         for head, tail in zip(heads, tails, strict=True)
     ]
+    # A layer that is used again has the path of its first use.
+    again = [short[:place].count(name) for place, name in enumerate(short)]
+    return [f"{n} ({k + 1})" if k else n for n, k in zip(short, again, strict=True)]
 
 
 def _head(path: str, others: Sequence[str]) -> str:

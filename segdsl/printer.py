@@ -10,6 +10,7 @@ from dataclasses import MISSING, fields, replace
 from segdsl.ir import Graph, Node, Value
 from segdsl.ops.base import Op
 from segdsl.ops.conv import Conv, ConvTranspose
+from segdsl.ops.deform import DeformConv
 from segdsl.ops.elementwise import Add, Div, Maximum, Minimum, Mul, Sub
 from segdsl.ops.ports import Input, Output, Weight
 from segdsl.ops.terms import Term
@@ -116,9 +117,10 @@ def _expression(node: Node, reads: list[str], shared: Mapping[str | None, str]) 
     if node.path in shared:
         return f"{reads[0]} -> {shared[node.path]}"
     path = f" @{node.path}" if node.path is not None else ""
-    if node.folded is not None and isinstance(op, Conv | ConvTranspose):
-        own = replace(op, bias=node.folded.bias)
-        return f"{reads[0]} -> {_call(own)}{path} -> {_call(node.folded.norm)} @{node.folded.path}"
+    if node.folded is not None and isinstance(op, Conv | ConvTranspose | DeformConv):
+        own = replace(node, op=replace(op, bias=node.folded.bias), folded=None)
+        norm = f"{_call(node.folded.norm)} @{node.folded.path}"
+        return f"{_expression(own, reads, shared)} -> {norm}"
     if op.slotted:
         return f"{reads[0]} -> {_call(op, reads=reads)}{path}"
     if op.variadic:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -65,6 +66,10 @@ Timer = Callable[[Callable[[Operands], Any], list[Operands]], list[float]]
 """Times a call on rotated operands: microseconds of each repetition."""
 
 
+def _launched(case: Case, config: Any, given: Operands) -> Tensor:
+    return case.launch(given, config)
+
+
 def measured(case: Case, device: str, timer: Timer, sets: int) -> dict[str, Any]:
     """The record of a case: what is right, then how long that takes, then the others.
 
@@ -86,7 +91,7 @@ def measured(case: Case, device: str, timer: Timer, sets: int) -> dict[str, Any]
         run: dict[str, Any] = {"correct": correct}
         if correct["pass"]:
             config = case.configs[name]
-            run["ours_us"] = spread(timer(lambda x, c=config: case.launch(x, c), rotated))
+            run["ours_us"] = spread(timer(partial(_launched, case, config), rotated))
         record["configs"][name] = run
     first = min(
         record["baselines_us"], key=lambda n: record["baselines_us"][n]["median"], default=None

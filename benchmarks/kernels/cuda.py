@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ def timed(call: Callable[[Operands], Any], sets: list[Operands]) -> list[float]:
     """Microseconds of every call, rotating the operands; in CUDA graphs where calls are short."""
     for i in range(WARM):
         call(sets[i % len(sets)])
-    samples = _events([lambda s=s: call(s) for s in sets])
+    samples = _events([partial(call, given) for given in sets])
     if sorted(samples)[len(samples) // 2] >= SHORT:
         return samples
     return _events([_captured(call, s).replay for s in sets])
@@ -40,7 +41,7 @@ def _captured(call: Callable[[Operands], Any], given: Operands) -> torch.cuda.CU
 def _events(calls: list[Callable[[], Any]]) -> list[float]:
     pairs = []
     for i in range(max(REPEATS, len(calls))):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         begin.record()
         calls[i % len(calls)]()
         end.record()
@@ -65,7 +66,7 @@ def env() -> dict[str, Any]:
         "torch": torch.__version__,
         "triton": triton.__version__,
         "cuda": torch.version.cuda,
-        "cudnn": str(torch.backends.cudnn.version()),
+        "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         "sms": properties.multi_processor_count,
         "l2_bytes": properties.L2_cache_size,
     }

@@ -67,7 +67,8 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
         "--init",
         choices=("fixture", "own"),
         help="how arrays are made that are not given: fixture keeps deep nets in a range where "
-        "errors show, own is what the program says (default: fixture)",
+        "errors show, own is what the program says (default: fixture; with "
+        "--against own, as compile makes them)",
     )
 
 
@@ -116,6 +117,10 @@ def run(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
     _interpret(args, targets)
     program = load_program(args)
     loaded = load_weights(program.graph, args) if args.weights else None
+    if args.against is not None and loaded is None:
+        note(
+            "no `--weights`: the file is compared with the arrays that `compile` makes from a seed"
+        )
     report = _compared(args, program, loaded.weights if loaded else None, targets, options)
     say(json.dumps(report.as_json(), indent=2) if args.json else report.text(worst))
     for target in report.unjudged:
@@ -231,7 +236,7 @@ def _options(args: argparse.Namespace) -> Options:
         batches,
         every=args.all,
         seed=seed,
-        init=args.init or "fixture",
+        init=args.init or ("fixture" if args.against is None else "own"),
         gate=gate,
         inputs=inputs,
         outputs=outputs,

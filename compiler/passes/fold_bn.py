@@ -19,6 +19,7 @@ from dataclasses import replace
 from compiler.passes.rebuild import rebuilt
 from segdsl.ir import Folded, Graph, Node, Value
 from segdsl.ops.conv import Conv, ConvTranspose
+from segdsl.ops.deform import DeformConv
 from segdsl.ops.norm import BatchNorm
 
 
@@ -47,7 +48,7 @@ def _folded(conv: Node, norm: Node) -> Node | None:
     """The convolution that does both; None if it is no convolution, or is folded already."""
     assert isinstance(norm.op, BatchNorm)
     assert norm.path is not None
-    if not isinstance(conv.op, Conv | ConvTranspose) or conv.folded is not None:
+    if not isinstance(conv.op, Conv | ConvTranspose | DeformConv) or conv.folded is not None:
         return None
     mark = Folded(norm.path, norm.op, conv.op.bias)
     return replace(conv, op=replace(conv.op, bias=True), folded=mark)

@@ -206,7 +206,7 @@ def prepared(
 ) -> tuple[ir.Value, ir.Value]:
     """The file's input, and the map of type `feature` that the network reads."""
     outer, x = _as_map(values, feature, stem, wish.pixels)
-    if normalise:
+    if normalise and (not wish.idle or len(wish.mean + wish.std) > 2):
         mean, std = wish.by_channel(feature.channels)
         for kind, numbers, idle in (("Sub", mean, 0.0), ("Div", std, 1.0)):
             if (numbers != idle).any():

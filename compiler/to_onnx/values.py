@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -22,6 +22,13 @@ TYPES: dict[DType, ir.DataType] = {
     "bool": ir.DataType.BOOL,
 }
 """ONNX's element types."""
+
+
+_PLAIN = frozenset({
+    ir.AttributeType.INT, ir.AttributeType.INTS, ir.AttributeType.FLOAT,
+    ir.AttributeType.FLOATS, ir.AttributeType.STRING, ir.AttributeType.STRINGS,
+})  # fmt: skip
+"""Types of attributes whose values can be compared."""
 
 
 class Values:
@@ -217,6 +224,24 @@ class Values:
                 needed.update(_reads(node))
         self.nodes = kept[::-1]
 
+    def merge_equal(self, named: Container[ir.Value]) -> None:
+        """One node where several compute the same from the same values.
+
+        Graph passes merge equal operators; this merges the small nodes that lowerings write for
+        sizes and positions. Nodes whose results are in `named` stay, as do those with bodies.
+        """
+        first: dict[object, ir.Node] = {}
+        kept = []
+        for node in self.nodes:
+            key = _identity(node)
+            same = first.setdefault(key, node) if key is not None else node
+            if same is node or any(value in named for value in node.outputs):
+                kept.append(node)
+                continue
+            for old, new in zip(node.outputs, same.outputs, strict=True):
+                ir.convenience.replace_all_uses_with(old, new)
+        self.nodes = kept
+
     def keep_pads_apart(self) -> None:
         """Give a Pad before a pool an explicit list of axes, which changes nothing by itself.
 
@@ -276,6 +301,14 @@ def _flat(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
 def _reads(node: ir.Node) -> set[ir.Value]:
     """What a node reads, the nodes inside it included."""
     return {value for inner in _flat([node]) for value in inner.inputs if value is not None}
+
+
+def _identity(node: ir.Node) -> object:
+    """What a node computes and from what; None where that cannot be compared."""
+    if any(attr.type not in _PLAIN for attr in node.attributes.values()):
+        return None
+    settings = tuple(sorted((name, repr(attr.value)) for name, attr in node.attributes.items()))
+    return node.domain, node.op_type, tuple(node.inputs), settings, len(node.outputs)
 
 
 def _tensor(array: Array) -> ir.TensorProtocol:

@@ -11,6 +11,7 @@ from compiler.weights.table import Array
 from segdsl.analysis.params import tensor_path
 from segdsl.ir import Folded, Node
 from segdsl.ops.conv import Conv, ConvTranspose
+from segdsl.ops.deform import DeformConv
 
 Wide = NDArray[np.float64]
 
@@ -27,7 +28,7 @@ def node_array(node: Node, tensor: str, weights: Mapping[str, Array]) -> Array:
     path = node.path or ""
     if node.folded is None:
         return weights[tensor_path(path, tensor)]
-    if not isinstance(node.op, Conv | ConvTranspose):
+    if not isinstance(node.op, Conv | ConvTranspose | DeformConv):
         raise TypeError(f"a norm is folded into {node.op}, which is no convolution")
     weight = weights[tensor_path(path, "weight")]
     with np.errstate(all="ignore"):  # a variance of 0 without eps gives inf, as in torch
@@ -55,7 +56,7 @@ BLOCK = 1 << 16
 """Numbers that are wide at a time: a whole weight would take twice its memory, beside it."""
 
 
-def _scaled(op: Conv | ConvTranspose, weight: Array, scale: Wide) -> Array:
+def _scaled(op: Conv | ConvTranspose | DeformConv, weight: Array, scale: Wide) -> Array:
     """Every output channel of the weight times its scale, rounded to the weight's element type.
 
     Output channels are axis 0 of a convolution, and axis 1 of a transposed one, group by group.
@@ -69,9 +70,9 @@ def _scaled(op: Conv | ConvTranspose, weight: Array, scale: Wide) -> Array:
     return scaled
 
 
-def _factor(op: Conv | ConvTranspose, shape: tuple[int, ...], scale: Wide) -> Wide:
+def _factor(op: Conv | ConvTranspose | DeformConv, shape: tuple[int, ...], scale: Wide) -> Wide:
     """The scales, so shaped that they are stretched over a weight."""
-    if isinstance(op, Conv):
+    if not isinstance(op, ConvTranspose):
         return scale.reshape(-1, 1, 1, 1)
     inputs, outputs = shape[:2]
     grouped = np.repeat(scale.reshape(op.groups, outputs), inputs // op.groups, axis=0)

@@ -228,7 +228,7 @@ class KeyMap:
         source = Source(name, text)
         try:
             table = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: a number of too many digits
             raise SegError(_not_toml(source, error)) from None
         rules = table.get("rule", [])
         if set(table) - {"rule"} or not isinstance(rules, list) or not rules:

@@ -263,9 +263,7 @@ class Counter:
                 return [*self.parts(scope, iterable), (None, count, span)]
         return self.parts(scope, element)
 
-    def _stages(
-        self, scope: Scope, stages: Sequence[syntax.Stage | syntax.Repeat]
-    ) -> list[Part]:
+    def _stages(self, scope: Scope, stages: Sequence[syntax.Stage | syntax.Repeat]) -> list[Part]:
         found: list[Part] = []
         for stage in stages:
             if isinstance(stage, syntax.Stage):

@@ -99,7 +99,7 @@ def _name(scope: Scope, name: str, level: int) -> Known:
     entry = scope.module.items.get(name)
     if entry is None or not isinstance(entry[0], syntax.Const):
         return UNKNOWN
-    const, home = entry
+    const, home = entry[0], entry[1]
     key = (id(home), const.name.name)
     if key not in scope.consts:
         scope.consts[key] = UNKNOWN  # so constants in a circle end
@@ -137,7 +137,7 @@ def _binary(
 def _combined(limits: Limits, op: str, left: Known, right: Known) -> Known:
     if not (_whole(left) and _whole(right)):
         return UNKNOWN
-    if op == "**" and 0 <= right and (abs(left) <= 1 or left.bit_length() * right <= 64):
+    if op == "**" and right >= 0 and (abs(left) <= 1 or left.bit_length() * right <= 64):
         result = left**right
     elif op in ARITHMETIC and not (right == 0 and op in ("//", "%")):
         result = ARITHMETIC[op](left, right)

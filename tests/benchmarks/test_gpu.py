@@ -18,13 +18,13 @@ from tests.support.peers import need
 need("triton")
 need("torch")
 
-import torch
+import torch  # noqa: E402
 
-from benchmarks import gpu
-from benchmarks.kernels import check, conv, stats, suites
-from benchmarks.kernels.case import Case, Operands, size_of
-from compiler.to_triton.kernels import router
-from compiler.to_triton.kernels.common import INTERPRETED
+from benchmarks import gpu  # noqa: E402
+from benchmarks.kernels import check, conv, stats, suites  # noqa: E402
+from benchmarks.kernels.case import Case, Operands, size_of  # noqa: E402
+from compiler.to_triton.kernels import router  # noqa: E402
+from compiler.to_triton.kernels.common import INTERPRETED  # noqa: E402
 
 interpreted = pytest.mark.skipif(not INTERPRETED, reason="interpreted kernels only")
 ENV = {name: f"the {name}" for name in ("commit", "driver", "torch", "cudnn", "triton")}
@@ -79,7 +79,7 @@ def test_spread_is_that_of_the_library() -> None:
 
 def record(key: str = "conv k", **configs: tuple[bool, float]) -> dict[str, Any]:
     """A case: for every configuration whether it is right, and its microseconds."""
-    runs = {}
+    runs: dict[str, dict[str, Any]] = {}
     for name, (right, time) in configs.items():
         runs[name] = {"correct": {"pass": right, "error": 1e-3, "reason": "" if right else "wrong"}}
         runs[name] |= {"ours_us": stats.spread([time] * 3)} if right else {}
@@ -132,7 +132,7 @@ def test_right_kernels_pass_and_wrong_ones_are_told(name: str) -> None:
 
     def spoilt(given: Operands, config: Any) -> torch.Tensor:
         y = case.launch(given, config).clone()
-        y.view(-1)[: max(1, y.numel() // 100)] += 1
+        y[:, :, 0] += 1
         return y
 
     first = next(iter(case.configs))

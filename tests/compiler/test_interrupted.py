@@ -16,10 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import segdsl
 from compiler import files
 from compiler.cli import main
 from compiler.files import write_atomic
 from compiler.weights.files import write_safetensors
+from compiler.weights.init import initialise
+from segdsl.analysis.params import params
 from segdsl.diagnostics import SegError
 
 ROOT = Path(files.__file__).parents[1]
@@ -43,6 +46,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "net.seg").write_text(PROGRAM)
     (tmp_path / "ugly.seg").write_text(UGLY)
     (tmp_path / "broken.seg").write_text(BROKEN)
+    drawn = initialise(params(segdsl.load(tmp_path / "net.seg")), 1)
+    write_safetensors(tmp_path / "w.safetensors", dict(drawn))
     return tmp_path
 
 
@@ -53,7 +58,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 WRITERS = {
     "torch": ["compile", "net.seg", "--target", "torch", "-o", "out.py"],
-    "onnx": ["compile", "net.seg", "--target", "onnx", "--seed", "1", "-o", "out.onnx"],
+    "onnx": ["compile", "net.seg", "--target", "onnx", "--weights", "w.safetensors", "-o", "out.onnx"],
     "fmt": ["fmt", "ugly.seg"],
     "fix": ["check", "--fix", "broken.seg"],
     "plot": ["rf", "net.seg", "--plot", "out.png"],
@@ -86,7 +91,7 @@ def test_every_writer_leaves_all_as_it_was(
     owner, name, failing, words = FAULTS[fault]
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, failing)
-        assert main(WRITERS[writer]) == 1
+        assert main(WRITERS[writer]) == 2
     err = capsys.readouterr().err
     assert "error[E0106]" in err
     assert words in err
@@ -153,7 +158,7 @@ def is_whole(data: bytes) -> bool:
 
 
 def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
-    """`kill -9` at random moments; what it may leave is a hidden temporary file, never a torn one."""
+    """`kill -9` at random moments; it may leave a hidden temporary file, never a torn one."""
     draw = random.Random(7)
     for _ in range(8):
         process = start(tmp_path)

@@ -177,7 +177,8 @@ def checkpoint_bytes(data: bytes) -> None:
             for tensor in contents.tensors.values():
                 array_of(tensor)
         except RefusedError as error:
-            assert error.problem.isprintable()
+            if not error.problem.isprintable():
+                raise AssertionError(error.problem) from error
         except SegError as error:
             judge(error.diagnostics, None)
 

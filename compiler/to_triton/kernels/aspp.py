@@ -28,6 +28,7 @@ from .common import (
     NAMESPACE,
     activate,
     activated,
+    block_depth,
     channels_last,
     fits_int32,
     pipeline_stages,
@@ -262,7 +263,7 @@ def launch(
     if y.shape != (n, len(rates) * k, h, w):
         raise ValueError(f"the output is {tuple(y.shape)}, the result {n, len(rates) * k, h, w}")
     table = _uploaded(n, h, w, tuple(rates), config.bm, x.device)
-    bk = min(config.bk, next(b for b in (64, 32, 16) if c % b == 0))
+    bk = block_depth(config.bk, c, x.dtype)
     aspp_kernel[(len(table) * triton.cdiv(k, config.bn),)](
         x, packed, y, bias, table, h, w, rows(x)[0], rows(y)[0], slope,
         C=c, K=k, ACT=ACTIVATIONS[act],

@@ -92,6 +92,16 @@ def pipeline_stages(wanted: int) -> int:
     return min(wanted, AMD_STAGES) if torch.version.hip else wanted
 
 
+def block_depth(wanted: int, channels: int, dtype: torch.dtype) -> int:
+    """The input channels of a step: a power of two from 16 that divides them all.
+
+    In float32 at most half of what the tiles are made for, or their stages would not fit into
+    shared memory.
+    """
+    most = wanted // 2 if dtype == torch.float32 else wanted
+    return next(b for b in (64, 32, 16) if channels % b == 0 and b <= max(most, 16))
+
+
 def refuse_dtypes(*tensors: Tensor | None) -> None:
     """Refuse what a kernel cannot take.
 

@@ -24,6 +24,7 @@ from .common import (
     NAMESPACE,
     activate,
     activated,
+    block_depth,
     channels_last,
     fits_int32,
     pipeline_stages,
@@ -241,7 +242,7 @@ def launch(
     y = channels_last(n, k, p, q, x) if out is None else out
     if y.shape != (n, k, p, q):
         raise ValueError(f"the output is {tuple(y.shape)}, the result {(n, k, p, q)}")
-    bk = min(config.bk, next(b for b in (64, 32, 16) if c % b == 0))
+    bk = block_depth(config.bk, c, x.dtype)
     grid = (triton.cdiv(n * p * q, config.bm) * triton.cdiv(k, config.bn),)
     conv_kernel[grid](
         x, packed, y, bias, image_bias, residual,
@@ -278,7 +279,8 @@ def conv_block(
     name = None
     if (x.is_cuda or INTERPRETED) and not fallback_reason(x, packed, residual):
         pixels = x.shape[0] * x.shape[2] * x.shape[3]
-        more = residual is not None or image_bias is not None
+        # Products of float32 are summed without the matrix units, which takes registers too.
+        more = residual is not None or image_bias is not None or x.dtype == torch.float32
         default = default_config(pixels, weight.shape[0], residual=more)
         numbers = [stride, padding, dilation]
         name = chosen(key(x, weight, residual, numbers, image_bias), default)

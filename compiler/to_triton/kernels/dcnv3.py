@@ -429,6 +429,10 @@ def _checked(x: Tensor, offset: Tensor, mask: Tensor, how: Sampling) -> None:
         raise ValueError(reason)
 
 
+def _empty_like(x: Tensor) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
 def _numbers(x: Tensor, offset: Tensor, mask: Tensor, how: Sampling) -> tuple[int | float, ...]:
     """The run-time parameters of both kernels, in order."""
     (n, _, h, w), (p, q) = x.shape, offset.shape[2:]
@@ -499,8 +503,7 @@ def launch_backward(
     wide = (
         channels_last(n, c, h, w, x.new_empty(0, dtype=torch.float32)).zero_() if atomic else None
     )
-    to_offset = channels_last(*offset.shape, offset)
-    to_mask = channels_last(*mask.shape, mask)
+    to_offset, to_mask = _empty_like(offset), _empty_like(mask)
     numbers, fixed = _numbers(x, offset, mask, how), constants(c // how.groups, how, config)
     dcnv3_backward_kernel[(triton.cdiv(int(numbers[0]), config.bm),)](
         grad, x, offset, mask, wide, to_offset, to_mask, *numbers, **fixed, num_warps=config.warps
@@ -572,8 +575,8 @@ def dcnv3_backward(
 
 @dcnv3_backward.register_fake
 def _(grad, x, offset, mask, *rest):
-    to_x = channels_last(*x.shape, x) if rest[-2] else x.new_empty(0)
-    return to_x, channels_last(*offset.shape, offset), channels_last(*mask.shape, mask)
+    to_x = _empty_like(x) if rest[-2] else x.new_empty(0)
+    return to_x, _empty_like(offset), _empty_like(mask)
 
 
 def _saved(ctx, inputs, output):

@@ -291,7 +291,7 @@ def window_filter(
 
 @window_filter.register_fake
 def _(q, *rest):
-    return channels_last(*q.shape, q)
+    return torch.empty_like(q, memory_format=torch.channels_last)
 
 
 def key(logits: Tensor, terms: int, each: int, window: int, *, matrix: bool) -> str:

@@ -16,4 +16,5 @@ def test_no_operator_lacks_a_lowering() -> None:
 
 
 def test_lowerings_are_for_operators_only() -> None:
-    assert set(layer.registry) - {object} <= set(OPS.values())
+    own = {op for op in layer.registry if not op.__module__.startswith("compiler.to_triton.")}
+    assert own - {object} <= set(OPS.values())

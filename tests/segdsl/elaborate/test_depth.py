@@ -23,7 +23,9 @@ PORTS = "(x: f32[N, C, H, W]) -> (y: f32[N, C, H, W])"
 
 def nested(count: int, body: str) -> str:
     """`count` blocks, each an instance inside the one before; `F` in the body is the next one."""
-    blocks = [f"block B{i}{PORTS} {{\n{body.replace('F', f'B{i + 1}')}\n}}" for i in range(count - 1)]
+    blocks = [
+        f"block B{i}{PORTS} {{\n{body.replace('F', f'B{i + 1}')}\n}}" for i in range(count - 1)
+    ]
     blocks.append(f"block B{count - 1}{PORTS} {{\n  y = x -> relu\n}}")
     net = "net A() {\n  input image: f32[N, 3, H, W]\n  y = image -> B0\n  output o = y\n}\n"
     return "\n".join(["seg 1", *blocks, net])
@@ -68,7 +70,7 @@ BODIES = {
     "pipe": "  y = x -> F @.",
     "call": "  y = F(x)",
     "list": "  y = concat([F(x) @.])",
-    "if": "  if C > 0 {\n    if C > 1 {\n      y = x -> F\n    } else { y = x }\n  } else { y = x }",
+    "if": "  if C > 0 {\n    if C > 1 { y = x -> F } else { y = x }\n  } else { y = x }",
     "for": "  var t = [x]\n  for i in [1] { t += [x -> F @.] }\n  y = t[1]",
     "each": "  t = [for i in [1]: for j in [1]: if i == j: x -> F @.]\n  y = t[0]",
     "repeat": "  y = x -> repeat 1 { relu -> F @. }",

@@ -13,6 +13,7 @@ pytest.importorskip("triton")
 torch = pytest.importorskip("torch")
 
 from torch import Tensor  # noqa: E402
+from torch import dtype as DType  # noqa: E402
 
 from compiler import to_torch, to_triton  # noqa: E402
 from compiler.to_triton.kernels import dcnv3  # noqa: E402
@@ -24,7 +25,7 @@ from compiler.weights.table import Weights  # noqa: E402
 from segdsl.analysis.params import params  # noqa: E402
 from segdsl.ops.deform import Dcnv3Core  # noqa: E402
 from segdsl.ops.window import out_size  # noqa: E402
-from segdsl.types import Pair, Sides  # noqa: E402
+from segdsl.types import Axis, Pair, Sides  # noqa: E402
 from tests.support import deform_loops as loops  # noqa: E402
 from tests.support.programs import graph, net  # noqa: E402
 
@@ -34,9 +35,10 @@ GATES = {torch.float32: 1e-6, torch.float16: 4e-4}
 """Largest |error| / |reference|, as norms: a correct kernel rounds once."""
 
 HALF, FULL = torch.float16, torch.float32
+AXES: tuple[Axis, Axis] = (0, 1)
 ONE = Sides(1, 1, 1, 1)
 
-CASES: list[tuple[dict[str, Any], int, tuple[int, int], torch.dtype, str]] = [
+CASES: list[tuple[dict[str, Any], int, tuple[int, int], DType, str]] = [
     ({"groups": 2}, 16, (5, 3), FULL, "r64c16w4"),
     ({"groups": 2, "offset_scale": 2.0}, 16, (3, 5), HALF, "r64c16w4"),
     ({"groups": 3, "kernel": Pair(1, 3), "softmax": False, "pad": Sides(2, 0, 1, 3)},
@@ -56,7 +58,7 @@ def cl(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def distance(y: Tensor, reference: np.ndarray[Any, Any]) -> float:
+def distance(y: Tensor, reference: Any) -> float:
     norm = float(np.linalg.norm(reference))
     return float(np.linalg.norm(y.double().numpy() - reference)) / (norm or 1.0)
 
@@ -74,18 +76,20 @@ def arguments(op: Dcnv3Core) -> tuple[Any, ...]:
     return tuple(vars(sampling(op)).values())
 
 
-def maps(op: Dcnv3Core, each: int, size: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
+def maps(
+    op: Dcnv3Core, each: int, size: Sequence[int], dtype: DType
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """x, offset, mask and a gradient; two images.
 
     Points lie up to two pixels outside of the map, and a tenth of a pixel or more from the lines
     on which the gradients of bilinear interpolation jump.
     """
     torch.manual_seed(each)
-    p, q = (int(str(out_size(s, op.nominal(a)))) for a, s in zip((0, 1), size, strict=True))
+    p, q = (int(str(out_size(s, op.nominal(a)))) for a, s in zip(AXES, size, strict=True))
     x = torch.randn(2, op.groups * each, *size)
     moved = torch.empty(2, op.groups, len(op.points), 2, p, q)
     for t, (j, i) in enumerate(op.points):
-        for slot, axis, step, count in ((0, 1, i, q), (1, 0, j, p)):
+        for slot, axis, step, count in ((0, AXES[1], i, q), (1, AXES[0], j, p)):
             places = op.stride[axis] * torch.arange(count) + float(op.places(axis)[step])
             places = places if axis else places.unsqueeze(1)
             target = torch.randint(-3, size[axis] + 2, (2, op.groups, p, q))
@@ -94,33 +98,32 @@ def maps(op: Dcnv3Core, each: int, size: Sequence[int], dtype: torch.dtype) -> l
     offset = moved.reshape(2, -1, p, q)
     mask = torch.randn(2, op.groups * len(op.points), p, q)
     grad = torch.randn(2, op.groups * each, p, q)
-    return [cl(map_.to(dtype)) for map_ in (x, offset, mask, grad)]
+    return cl(x.to(dtype)), cl(offset.to(dtype)), cl(mask.to(dtype)), cl(grad.to(dtype))
 
 
-def slices(maps: Sequence[Tensor]) -> list[Tensor]:
-    """The same values as slices of the channels of wider maps, with NaN around them."""
-    found = []
-    for map_ in maps:
-        channels = map_.shape[1]
-        wide = cl(torch.full((len(map_), channels + 5, *map_.shape[2:]), torch.nan).to(map_.dtype))
-        wide[:, 3 : channels + 3] = map_
-        found.append(wide[:, 3 : channels + 3])
-    return found
+def sliced(map_: Tensor) -> Tensor:
+    """The same values as a slice of the channels of a wider map, with NaN around them."""
+    channels = map_.shape[1]
+    wide = cl(torch.full((len(map_), channels + 5, *map_.shape[2:]), torch.nan).to(map_.dtype))
+    wide[:, 3 : channels + 3] = map_
+    return wide[:, 3 : channels + 3]
 
 
 @pytest.mark.parametrize(("keywords", "each", "size", "dtype", "config"), CASES)
 def test_results_and_gradients(
-    keywords: dict[str, Any], each: int, size: tuple[int, int], dtype: torch.dtype, config: str
+    keywords: dict[str, Any], each: int, size: tuple[int, int], dtype: DType, config: str
 ) -> None:
     op = Dcnv3Core(**keywords)
-    how, given = sampling(op), maps(op, each, size, dtype)
-    grad = given.pop()
-    wanted, to = loops.dcnv3(op, *(m.double().numpy() for m in given), grad.double().numpy())
+    how = sampling(op)
+    x, offset, mask, grad = maps(op, each, size, dtype)
+    exact: Any = [map_.double().numpy() for map_ in (x, offset, mask, grad)]
+    wanted, to = loops.dcnv3(op, exact[0], exact[1], exact[2], exact[3])
     expected = (wanted, to.x, to.offset, to.mask)
-    tile, wide = dcnv3.CONFIGS[config], slices(given)
+    tile, wide = dcnv3.CONFIGS[config], (sliced(x), sliced(offset), sliced(mask))
     kernels = (dcnv3.launch(*wide, how, config=tile),
                *dcnv3.launch_backward(grad, *wide, how, True, config=tile))  # fmt: skip
-    plain = (dcnv3.reference(*given, how), *dcnv3.reference_backward(grad, *given, how, True))
+    plain = (dcnv3.reference(x, offset, mask, how),
+             *dcnv3.reference_backward(grad, x, offset, mask, how, True))  # fmt: skip
     for name, found in (("kernel", kernels), ("torch", plain)):
         errors = [distance(y, e) for y, e in zip(found, expected, strict=True)]
         assert max(errors) < GATES[dtype], (name, errors)
@@ -129,10 +132,10 @@ def test_results_and_gradients(
 
 def test_without_a_gradient_of_x_there_are_no_atomics() -> None:
     op = Dcnv3Core(groups=1)
-    *given, grad = maps(op, 1, (3, 3), FULL)
+    x, offset, mask, grad = maps(op, 1, (3, 3), FULL)
     tile = dcnv3.CONFIGS["r64c16w4"]
-    full = dcnv3.launch_backward(grad, *given, sampling(op), True, config=tile)
-    part = dcnv3.launch_backward(grad, *given, sampling(op), False, config=tile)
+    full = dcnv3.launch_backward(grad, x, offset, mask, sampling(op), True, config=tile)
+    part = dcnv3.launch_backward(grad, x, offset, mask, sampling(op), False, config=tile)
     assert part[0].numel() == 0
     assert torch.equal(full[1], part[1])
     assert torch.equal(full[2], part[2])
@@ -140,7 +143,7 @@ def test_without_a_gradient_of_x_there_are_no_atomics() -> None:
 
 def test_deterministic_algorithms_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     op = Dcnv3Core(groups=2, kernel=Pair(1, 2), pad=ONE)
-    *given, grad = maps(op, 3, (4, 3), FULL)
+    x, offset, mask, grad = maps(op, 3, (4, 3), FULL)
     tile, how = dcnv3.CONFIGS["r64c16w4"], sampling(op)
     seen: list[object] = []
     kernel = dcnv3.dcnv3_backward_kernel
@@ -154,10 +157,10 @@ def test_deterministic_algorithms_are_respected(monkeypatch: pytest.MonkeyPatch)
             return call
 
     monkeypatch.setattr(dcnv3, "dcnv3_backward_kernel", Watched())
-    free = dcnv3.launch_backward(grad, *given, how, True, config=tile)
+    free = dcnv3.launch_backward(grad, x, offset, mask, how, True, config=tile)
     torch.use_deterministic_algorithms(True)
     try:
-        fixed = dcnv3.launch_backward(grad, *given, how, True, config=tile)
+        fixed = dcnv3.launch_backward(grad, x, offset, mask, how, True, config=tile)
     finally:
         torch.use_deterministic_algorithms(False)
     assert seen[0] is not None
@@ -216,11 +219,12 @@ def test_nan_stays_where_it_is() -> None:
     ],
 )
 def test_what_is_refused(change: dict[int, Tensor], error: type[Exception], text: str) -> None:
-    given = maps(Dcnv3Core(groups=2), 3, (3, 3), FULL)[:3]
-    for slot, map_ in change.items():
-        given[slot] = cl(map_)
+    given = dict(enumerate(maps(Dcnv3Core(groups=2), 3, (3, 3), FULL)))
+    x, offset, mask, _ = (cl(map_) for map_ in (given | change).values())
     with pytest.raises(error, match=text):
-        dcnv3.launch(*given, sampling(Dcnv3Core(groups=2)), config=dcnv3.CONFIGS["r64c16w4"])
+        dcnv3.launch(
+            x, offset, mask, sampling(Dcnv3Core(groups=2)), config=dcnv3.CONFIGS["r64c16w4"]
+        )
 
 
 def test_layouts_and_sizes_that_go_to_the_library() -> None:

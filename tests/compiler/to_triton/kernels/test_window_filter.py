@@ -35,7 +35,13 @@ def cl(x: Tensor) -> Tensor:
 
 
 def drawn(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+    drawn: Tensor = torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
+    return drawn
+
+
+def present(x: Tensor | None) -> Tensor:
+    assert x is not None
+    return x
 
 
 GUIDE = drawn(2, 3, 9, 5) * 20
@@ -91,11 +97,11 @@ def test_one_launch(config: str) -> None:
     """Every tile, and plain torch, against the library's kernel and filter."""
     f, q = drawn(2, 5, 5, 9), drawn(2, 19, 5, 9).softmax(1)
     kernel = library_kernel(f.double(), 3, 1, True)
-    pre, post = library_scales("symmetric", kernel.sum(1, keepdim=True))
+    pre, post = map(present, library_scales("symmetric", kernel.sum(1, keepdim=True)))
     wanted = drawn(2, 19, 5, 9).double() + post * library_filter(kernel, q.double() * pre, 1)
     anchor = cl(drawn(2, 19, 5, 9))
     scale = [cl(s.float()) for s in (pre, post)]
-    rest = (cl(q), anchor, ours.packed([f]), *scale, None, 1, 3, True, "proba")
+    rest: Any = (cl(q), anchor, ours.packed([f]), *scale, None, 1, 3, True, "proba")
     for found in (ours.launch(*rest, config=ours.CONFIGS[config]), ours.reference(*rest)):
         assert (found - wanted.softmax(1)).abs().max() <= GATE
 
@@ -110,7 +116,8 @@ def test_row_sums_are_a_message_of_ones() -> None:
                 for ours_, theirs in zip(found, library_scales(norm, sums), strict=True):
                     assert (ours_ is None) == (theirs is None)
                     if ours_ is not None:
-                        assert torch.allclose(ours_.double(), theirs.expand_as(sums), rtol=1e-5)
+                        wanted = present(theirs).expand_as(sums)
+                        assert torch.allclose(ours_.double(), wanted, rtol=1e-5)
 
 
 def test_impossible_classes_stay_impossible() -> None:
