@@ -69,7 +69,7 @@ def _place_map(reads: Operands, term: Term) -> ir.Value:
         lines.append(site.add("Expand", line, shape, to=one))
     both = Feature((1, 2, x.height, x.width))
     places = site.add("Concat", *lines, to=both, axis=1)
-    widths = reads.width(getattr(term, "sxy"), 2)
+    widths = reads.width(term.width("sxy"), 2)
     return site.add("Div", places, widths, to=both)
 
 

@@ -31,7 +31,7 @@ class SeparableKernel:
     @staticmethod
     def of(reads: Operands, place: int, term: Term) -> SeparableKernel:
         """The matrices of a Gaussian term."""
-        widths = getattr(term, "sxy")
+        widths = term.width("sxy")
         across = _axis(reads, 1, widths)
         down = _axis(reads, 0, widths)
         hollow = None
@@ -151,7 +151,7 @@ def _places(reads: Operands, axis: int, term: Term) -> tuple[ir.Value, ir.Value,
     height, width = x.height, x.width
     size = x.shape[2 + axis]
     line = _range(reads, reads.side(axis), size)
-    widths = getattr(term, "sxy")
+    widths = term.width("sxy")
     line = site.add("Div", line, _width(reads, widths, axis), to=Feature((size,)))
     if axis == 0:
         line = site.add("Unsqueeze", line, site.ints(1), to=Feature((height, 1)))

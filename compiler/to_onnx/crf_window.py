@@ -226,7 +226,7 @@ def _places(reads: Operands, grid: Grid, term: Term) -> list[Tap]:
     count = len(grid.offsets)
     if "sxy" not in term.widths:
         return [0.0] * count
-    widths = getattr(term, "sxy")
+    widths = term.width("sxy")
     steps = np.array([(dx, dy) for dy, dx in grid.offsets], np.float32)
     if not isinstance(widths, Slot):
         exponents = -0.5 * ((steps.astype(np.float64) / np.array(widths, np.float64)) ** 2).sum(1)

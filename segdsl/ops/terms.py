@@ -67,6 +67,11 @@ class Term:
         """Length of the feature vector of a pixel, for a guide of so many channels."""
         return channels + (2 if "sxy" in self.widths else 0)
 
+    def width(self, name: str) -> Widths:
+        """The standard deviations that one of `widths` names."""
+        found: Widths = getattr(self, name)
+        return found
+
     def slots(self) -> Iterator[tuple[str, Slot]]:
         """The fields that are operands, in field order."""
         for name in term_fields(type(self)):

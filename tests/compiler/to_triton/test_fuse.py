@@ -153,7 +153,7 @@ def test_random_programs(grown: Grown, height: int, width: int) -> None:
         return
     ready = prepare(network)
     ready.graph.verify()
-    image = torch.rand(1, 4, *known)  # type: ignore[arg-type]
+    image = torch.rand(1, 4, *known)
     with torch.no_grad():
         wanted = to_torch(network).eval().double()(image.double())
         got = to_triton(network)(image)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("triton")
@@ -42,7 +44,7 @@ def test_labels_are_those_of_the_full_scores(
     classes: int,
     batch: int,
     align: bool,
-    dtype: torch.dtype,
+    dtype: Any,
     config: str,
 ) -> None:
     torch.manual_seed(classes)
@@ -76,7 +78,7 @@ def test_ties_go_to_the_lowest_class() -> None:
         (torch.zeros(1, 3, 2, 2, dtype=torch.bfloat16), torch.int64, TypeError, "bfloat16"),
     ],
 )
-def test_what_is_refused(x: Tensor, dtype: torch.dtype, error: type[Exception], text: str) -> None:
+def test_what_is_refused(x: Tensor, dtype: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         upsample.launch(cl(x), [4, 4], False, dtype, config=upsample.CONFIGS["p32c32w4"])
 
