@@ -5,6 +5,8 @@ Published weights hold the auxiliary head; `aux=false` leaves it out.
 @paper arXiv:1706.05587
 @code pytorch/vision torchvision/models/segmentation/deeplabv3.py
 @weights torchvision deeplabv3_resnet50, deeplabv3_resnet101
+@mean 0.485, 0.456, 0.406
+@std 0.229, 0.224, 0.225
 
 input    image    float32[N, 3, H, W]
 output   out      float32[N, 21, H, W]
@@ -156,9 +158,9 @@ class DeepLabV3(nn.Module):
         self.aux_classifier = FCNHead(1024, classes)
 
     def forward(self, image: Tensor) -> DeepLabV3Outputs:
-        c4, c5 = self.backbone(image)  # 35: [N, 1024, (H + 7)//8, (W + 7)//8]
-        x = self.classifier(c5)  # 39: [N, 21, (H + 7)//8, (W + 7)//8]
-        out = F.interpolate(x, size=image.shape[-2:], mode="bilinear", align_corners=False)  # 42
-        x = self.aux_classifier(c4)  # 46: [N, 21, (H + 7)//8, (W + 7)//8]
+        c4, c5 = self.backbone(image)  # 37: [N, 1024, (H + 7)//8, (W + 7)//8]
+        x = self.classifier(c5)  # 41: [N, 21, (H + 7)//8, (W + 7)//8]
+        out = F.interpolate(x, size=image.shape[-2:], mode="bilinear", align_corners=False)  # 44
+        x = self.aux_classifier(c4)  # 48: [N, 21, (H + 7)//8, (W + 7)//8]
         aux_out = F.interpolate(x, size=image.shape[-2:], mode="bilinear", align_corners=False)
         return DeepLabV3Outputs(out, aux_out)

@@ -6,6 +6,8 @@ Published weights hold the auxiliary head; `aux=false` leaves it out.
 @paper arXiv:1411.4038
 @code pytorch/vision torchvision/models/segmentation/fcn.py
 @weights torchvision fcn_resnet50, fcn_resnet101
+@mean 0.485, 0.456, 0.406
+@std 0.229, 0.224, 0.225
 
 input    image    float32[N, 3, H, W]
 output   out      float32[N, 21, H, W]
@@ -101,9 +103,9 @@ class FCNResNet(nn.Module):
         self.aux_classifier = FCNHead(1024, classes)
 
     def forward(self, image: Tensor) -> FCNResNetOutputs:
-        c4, c5 = self.backbone(image)  # 16: [N, 1024, (H + 7)//8, (W + 7)//8]
-        x = self.classifier(c5)  # 20: [N, 21, (H + 7)//8, (W + 7)//8]
-        out = F.interpolate(x, size=image.shape[-2:], mode="bilinear", align_corners=False)  # 20
-        x = self.aux_classifier(c4)  # 24: [N, 21, (H + 7)//8, (W + 7)//8]
+        c4, c5 = self.backbone(image)  # 18: [N, 1024, (H + 7)//8, (W + 7)//8]
+        x = self.classifier(c5)  # 22: [N, 21, (H + 7)//8, (W + 7)//8]
+        out = F.interpolate(x, size=image.shape[-2:], mode="bilinear", align_corners=False)  # 22
+        x = self.aux_classifier(c4)  # 26: [N, 21, (H + 7)//8, (W + 7)//8]
         aux_out = F.interpolate(x, size=image.shape[-2:], mode="bilinear", align_corners=False)
         return FCNResNetOutputs(out, aux_out)

@@ -4,6 +4,8 @@ ResNet-18, 34, 50, 101 and 152 for classification, with the names of torchvision
 @paper arXiv:1512.03385
 @code pytorch/vision torchvision/models/resnet.py
 @weights torchvision resnet18, resnet34, resnet50, resnet101, resnet152
+@mean 0.485, 0.456, 0.406
+@std 0.229, 0.224, 0.225
 
 input    image   float32[N, 3, H, W]
 output   logits  float32[N, 1000]
@@ -70,5 +72,5 @@ class ResNet(nn.Module):
         x = self.layer1(x)  # std/resnet.seg:86: [N, 256, (H + 3)//4, (W + 3)//4]
         x = self.layer2(x)  # std/resnet.seg:86: [N, 512, (H + 7)//8, (W + 7)//8]
         x = self.layer3(x)  # std/resnet.seg:86: [N, 1024, (H + 15)//16, (W + 15)//16]
-        x = F.adaptive_avg_pool2d(self.layer4(x), 1).flatten(1)  # 13: [N, 2048]
-        return self.fc(x)  # 13: [N, 1000]
+        x = F.adaptive_avg_pool2d(self.layer4(x), 1).flatten(1)  # 15: [N, 2048]
+        return self.fc(x)  # 15: [N, 1000]

@@ -5,6 +5,8 @@ The Caffe release has its strides in the first 1x1 of each block, and so other w
 @paper arXiv:1709.01507
 @code huggingface/pytorch-image-models timm/models/resnet.py
 @weights timm seresnet50
+@mean 0.485, 0.456, 0.406
+@std 0.229, 0.224, 0.225
 
 input    image   float32[N, 3, H, W]
 output   logits  float32[N, 1000]
@@ -84,5 +86,5 @@ class SEResNet50(nn.Module):
         x = self.layer1(x)  # std/resnet.seg:86: [N, 256, (H + 3)//4, (W + 3)//4]
         x = self.layer2(x)  # std/resnet.seg:86: [N, 512, (H + 7)//8, (W + 7)//8]
         x = self.layer3(x)  # std/resnet.seg:86: [N, 1024, (H + 15)//16, (W + 15)//16]
-        x = F.adaptive_avg_pool2d(self.layer4(x), 1).flatten(1)  # 15: [N, 2048]
-        return self.fc(x)  # 15: [N, 1000]
+        x = F.adaptive_avg_pool2d(self.layer4(x), 1).flatten(1)  # 17: [N, 2048]
+        return self.fc(x)  # 17: [N, 1000]

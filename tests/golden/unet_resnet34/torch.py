@@ -5,6 +5,8 @@ enlarged to its skip by repeating pixels, so any size works.
 @paper arXiv:1505.04597
 @code qubvel-org/segmentation_models.pytorch decoders/unet/decoder.py
 @weights segmentation_models_pytorch Unet resnet34
+@mean 0.485, 0.456, 0.406
+@std 0.229, 0.224, 0.225
 
 input    image   float32[N, 3, H, W]
 output   scores  float32[N, 21, H, W]
@@ -140,10 +142,10 @@ class UNetResNet34(nn.Module):
         self.segmentation_head = nn.Sequential(nn.Conv2d(width, classes, 3, padding=1))
 
     def forward(self, image: Tensor) -> Tensor:
-        c1, c2, c3, c4, c5 = self.encoder(image)  # 26: [N, 64, (H + 1)//2, (W + 1)//2]
-        x = self.decoder["blocks"][0](c5, c4)  # 30: [N, 256, (H + 15)//16, (W + 15)//16]
-        x = self.decoder["blocks"][1](x, c3)  # 30: [N, 128, (H + 7)//8, (W + 7)//8]
-        x = self.decoder["blocks"][2](x, c2)  # 30: [N, 64, (H + 3)//4, (W + 3)//4]
-        x = self.decoder["blocks"][3](x, c1)  # 30: [N, 32, (H + 1)//2, (W + 1)//2]
-        x = self.decoder["blocks"][4](x, image)  # 32: [N, 16, H, W]
-        return self.segmentation_head(x)  # 34: [N, 21, H, W]
+        c1, c2, c3, c4, c5 = self.encoder(image)  # 28: [N, 64, (H + 1)//2, (W + 1)//2]
+        x = self.decoder["blocks"][0](c5, c4)  # 32: [N, 256, (H + 15)//16, (W + 15)//16]
+        x = self.decoder["blocks"][1](x, c3)  # 32: [N, 128, (H + 7)//8, (W + 7)//8]
+        x = self.decoder["blocks"][2](x, c2)  # 32: [N, 64, (H + 3)//4, (W + 3)//4]
+        x = self.decoder["blocks"][3](x, c1)  # 32: [N, 32, (H + 1)//2, (W + 1)//2]
+        x = self.decoder["blocks"][4](x, image)  # 34: [N, 16, H, W]
+        return self.segmentation_head(x)  # 36: [N, 21, H, W]

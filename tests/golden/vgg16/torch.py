@@ -4,6 +4,8 @@ VGG-16 for classification, as torchvision's: `features.{i}` counts ReLUs and poo
 @paper arXiv:1409.1556
 @code pytorch/vision torchvision/models/vgg.py
 @weights torchvision vgg16
+@mean 0.485, 0.456, 0.406
+@std 0.229, 0.224, 0.225
 
 input    image   float32[N, 3, H, W]
 output   logits  float32[N, 1000]
@@ -64,4 +66,4 @@ class VGG16(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         pool5 = self.features(image)  # std/vgg.seg:8: [N, 512, H//32, W//32]
-        return self.classifier(F.adaptive_avg_pool2d(pool5, 7).flatten(1))  # 20: [N, 1000]
+        return self.classifier(F.adaptive_avg_pool2d(pool5, 7).flatten(1))  # 22: [N, 1000]
