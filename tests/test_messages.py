@@ -43,7 +43,6 @@ PENDING: dict[str, str] = {
     "E1011": "the number of files: tested in tests/segdsl/test_imports.py",
     "E2018": "symbolic sizes: tested in tests/segdsl/elaborate/test_limits.py",
     "E4007": "operands and ports: tested in tests/segdsl/elaborate/test_limits.py",
-    "E4006": "compile-time steps: tested in tests/segdsl/elaborate/test_limits.py",
 }
 """Codes that a program can give and that have no file here, with the reason."""
 

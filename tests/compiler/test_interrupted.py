@@ -58,7 +58,16 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 WRITERS = {
     "torch": ["compile", "net.seg", "--target", "torch", "-o", "out.py"],
-    "onnx": ["compile", "net.seg", "--target", "onnx", "--weights", "w.safetensors", "-o", "out.onnx"],
+    "onnx": [
+        "compile",
+        "net.seg",
+        "--target",
+        "onnx",
+        "--weights",
+        "w.safetensors",
+        "-o",
+        "out.onnx",
+    ],
     "fmt": ["fmt", "ugly.seg"],
     "fix": ["check", "--fix", "broken.seg"],
     "plot": ["rf", "net.seg", "--plot", "out.png"],
