@@ -221,6 +221,7 @@ class _Writer:
         if self.found:
             raise SegError(*self.found)
         outputs = self.outputs(inputs)
+        self.values.prune(outputs)
         self.values.merge_equal({*self.written.values(), *outputs, *inputs})
         self.values.prune(outputs)
         self.values.keep_pads_apart()

@@ -239,7 +239,8 @@ class Values:
                 kept.append(node)
                 continue
             for old, new in zip(node.outputs, same.outputs, strict=True):
-                ir.convenience.replace_all_uses_with(old, new)
+                for user, place in tuple(old.uses()):
+                    user.replace_input_with(place, new)
         self.nodes = kept
 
     def keep_pads_apart(self) -> None:
