@@ -115,3 +115,15 @@ def test_the_runtime_itself_only_fuses(
     runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     after = onnx.load(tmp_path / "after.onnx")
     assert kinds(after) == kinds(onnx.load_from_string(content))
+
+
+def test_a_dead_twin_lends_no_type() -> None:
+    """Found by a random program: of two equal nodes the dead one, with another type, was kept."""
+    network = graph(
+        "seg 1\nnet T() {\n  input image: f32[1, 2, 5, 5]\n"
+        '  output y = image -> mean_field([bilateral(image, 1.0, 1.5, norm="mean")], '
+        "method=window)\n}\n"
+    )
+    model = light(network)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
