@@ -161,9 +161,10 @@ class WindowKernel:
         """Weight * post(i) K(i, j) pre(j), as one kernel."""
         site, grid = self.grid.reads.site, self.grid
         after: Tap = weight
-        if post is not None:
+        if post is not None and shape_of(post)[2:] == [1, 1]:
+            after = _scalar_map(site, post, weight)
+        elif post is not None:
             after = site.add("Mul", post, site.number(weight), to=grid.feature(post))
-            after = after if shape_of(post)[2:] != [1, 1] else _scalar_map(site, post, weight)
         before = None if pre is None else grid.padded(pre)
         taps: list[Tap] = []
         for offset, tap in zip(grid.offsets, self.taps, strict=True):

@@ -46,7 +46,11 @@ class Prepared:
 
 def fused_graph(graph: Graph) -> Graph:
     """The graph of inference with its regions; it needs no weights."""
-    convolved = fuse_aspp(fuse(baked_graph(optimize(graph))))
+    return _fused(optimize(graph))
+
+
+def _fused(folded: Graph) -> Graph:
+    convolved = fuse_aspp(fuse(baked_graph(folded)))
     return fuse_fields(fuse_sampling(fuse_labels(convolved)))
 
 
@@ -63,6 +67,7 @@ def prepare(graph: Graph, weights: Weights | str | PathLike[str] | None = None) 
         SegError: the weights do not fit.
     """
     arrays = fitting_weights(graph, params(graph), weights)
-    fused = fused_graph(graph)
-    unordered = baked_weights(optimize(graph), arrays)
+    folded = optimize(graph)
+    fused = _fused(folded)
+    unordered = baked_weights(folded, arrays)
     return Prepared(fused, Weights({name: unordered[name] for name in params(fused)}))

@@ -133,6 +133,7 @@ WITH_RESIDUAL = frozenset({"m64n128w4", "m128n64w4", "m128n128w8", "m64n64w4", "
 """The tiles that leave registers for a residual or a bias of images: the others spill."""
 
 SMALLEST_BLOCK = 16
+OUT_MULTIPLE = 8
 
 
 def pack(weight: Tensor) -> Tensor:
@@ -146,8 +147,8 @@ def fallback_reason(x: Tensor, packed: Tensor, residual: Tensor | None) -> str:
     channels, out = x.shape[1], packed.shape[1]
     if channels % SMALLEST_BLOCK:
         return f"no template: {channels} input channels do not divide by {SMALLEST_BLOCK}"
-    if out % 8:
-        return f"no template: {out} output channels do not divide by 8"
+    if out % OUT_MULTIPLE:
+        return f"no template: {out} output channels do not divide by {OUT_MULTIPLE}"
     try:
         refuse_dtypes(x, packed, residual)
         pixel, _ = rows(x)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st  # noqa: E402
 
 from compiler import to_torch, to_triton  # noqa: E402
 from compiler.pipeline import optimize  # noqa: E402
+from compiler.to_triton import plan as planning  # noqa: E402
 from compiler.to_triton.fuse import fuse  # noqa: E402
+from compiler.to_triton.kernels import conv  # noqa: E402
 from compiler.to_triton.kernels.router import policy, recorded  # noqa: E402
 from compiler.to_triton.plan import plan  # noqa: E402
 from compiler.to_triton.prepare import fused_graph, prepare  # noqa: E402
@@ -198,6 +200,12 @@ def test_labels(form: str, fused: bool) -> None:
     assert got.shape == wanted.shape
     assert got.dtype == torch.int64
     assert (got != wanted).float().mean() <= 0.01  # ties by rounding
+
+
+def test_the_plan_knows_what_the_kernel_takes() -> None:
+    """The plan imports no torch, so it states the two numbers again."""
+    kernel = (conv.SMALLEST_BLOCK, conv.OUT_MULTIPLE)
+    assert kernel == (planning.SMALLEST_BLOCK, planning.OUT_MULTIPLE)
 
 
 def test_a_module_for_inference_refuses_to_train() -> None:
