@@ -232,7 +232,7 @@ def up_to(graph: Graph, value: Value) -> Graph:
     for node in reversed(list(graph)):
         if node in needed:
             needed.update(operand.node for operand in graph.operands(node))
-    part = Graph(graph.name, graph.settings)
+    part = graph.blank()
     for kept in graph.nodes():
         if kept.name in needed:
             part.add(kept, graph.operands(kept.name))

@@ -6,7 +6,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -27,33 +27,73 @@ def write_atomic(path: str | Path, content: str | bytes) -> None:
 def replacing(path: str | Path) -> Iterator[IO[bytes]]:
     """A file to write that replaces `path` when the block ends well, and is gone otherwise.
 
-    The temporary file lies in the same folder, is flushed to the disk and then renamed: a reader
-    sees the old file or the new one. An existing file keeps its permissions; a symbolic link is
-    followed: the link stays, its target changes.
+    A reader sees the old file or the new one. An existing file keeps its permissions; a symbolic
+    link is followed: the link stays, its target changes.
 
     Raises:
         SegError: E0106, the path cannot be written; nothing is left behind.
     """
-    target = Path(os.path.realpath(path))
-    check_writable(path)
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:64]}.")
-        with os.fdopen(handle, "wb") as file:
-            yield file
+    with staged(path) as new:
+        yield new.file
+        new.place()
+        sync_folder(new.target.parent)
+
+
+class Staged:
+    """A file on its way: written under a hidden name in its folder, put in place when it is whole.
+
+    Attributes:
+        target: where it goes, links followed.
+        file: the open file.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        handle, self._name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:64]}.")
+        self.file: IO[bytes] = os.fdopen(handle, "wb")
+
+    def finish(self) -> None:
+        """Flush it to the disk: whatever a full disk can refuse has happened after this."""
+        if self.file.closed:
+            return
+        with self.file as file:
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _mode(target))
-        os.replace(temporary, target)
-        _sync_folder(target.parent)
+        os.chmod(self._name, _mode(self.target))
+
+    def place(self, target: Path | None = None) -> None:
+        """Give it its name, in one step; another `target` must lie in the same folder."""
+        self.finish()
+        os.replace(self._name, self.target if target is None else target)
+
+    def discard(self) -> None:
+        """Remove it, unless it is in place."""
+        with suppress(OSError):
+            self.file.close()
+        if os.path.lexists(self._name):
+            os.unlink(self._name)
+
+
+@contextmanager
+def staged(path: str | Path) -> Iterator[Staged]:
+    """A file that takes its place when it is told to, and is gone at the end otherwise.
+
+    Raises:
+        SegError: E0106, the path cannot be written; nothing is left behind.
+    """
+    check_writable(path)
+    new: Staged | None = None
+    try:
+        new = Staged(Path(os.path.realpath(path)))
+        yield new
     except OSError as error:
         raise SegError(_refused(path, error.strerror or str(error))) from error
     finally:
-        if temporary and os.path.lexists(temporary):
-            os.unlink(temporary)
+        if new is not None:
+            new.discard()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the new name itself survive a power cut, where the system can."""
     if os.name != "posix":
         return

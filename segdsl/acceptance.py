@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from segdsl import syntax
 from segdsl.analysis.sizes import (
     Condition,
     SizeSet,
@@ -18,16 +19,16 @@ from segdsl.analysis.sizes import (
 )
 from segdsl.analysis.strides import at_stride, stride
 from segdsl.claims import broken_claims, first_outside
-from segdsl.diagnostics import Diagnostic, Help, Label, text_helps
+from segdsl.conflicts import Conflict, choice, meeting
+from segdsl.diagnostics import Applicability, Diagnostic, Help, Label, text_helps
 from segdsl.elaborate.builder import Need
 from segdsl.elaborate.net import Elaboration
 from segdsl.infer import at_user
-from segdsl.ir import Graph, Node
-from segdsl.limits import Limits
+from segdsl.ir import Graph
 from segdsl.ops.ports import Input
 from segdsl.source import Span
 from segdsl.symbolic import evaluate, symbols
-from segdsl.types import Everywhere, Feature
+from segdsl.wheres import where_edit
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,17 @@ class _Failure:
     symbol: str
     size: int
 
+    @property
+    def conflict(self) -> Conflict:
+        """The same, of the node alone."""
+        return Conflict(self.need.requirement, self.need.node, self.symbol, self.size)
 
-def prove(program: Elaboration) -> Acceptance:
-    """Solve the conditions of all operators and check every claim on the accepted sizes."""
+
+def prove(program: Elaboration, net: syntax.Net | None = None) -> Acceptance:
+    """Solve the conditions of all operators and check every claim on the accepted sizes.
+
+    With the text of the net, a `where` that lets in too much comes with the edit that mends it.
+    """
     found: list[Diagnostic] = []
     accepted: dict[str, SizeSet] = {}
     failures: list[_Failure] = []
@@ -66,7 +75,7 @@ def prove(program: Elaboration) -> Acceptance:
             continue
         failure = _first_failure(symbol, where, needs.get(symbol, []), accepted[symbol])
         failures += [failure] if failure is not None else []
-    found += _conflicts(program, failures, needs)
+    found += _conflicts(program, net, failures, needs)
     found += broken_claims(program, accepted)
     return Acceptance(accepted, tuple(found))
 
@@ -143,18 +152,24 @@ def _span(need: Need) -> Span:
 
 
 def _conflicts(
-    program: Elaboration, failures: Sequence[_Failure], needs: Mapping[str, Sequence[Need]]
+    program: Elaboration,
+    net: syntax.Net | None,
+    failures: Sequence[_Failure],
+    needs: Mapping[str, Sequence[Need]],
 ) -> Iterable[Diagnostic]:
     """One diagnostic for the first conflict of each axis; equal ones on both axes are one."""
     told: dict[tuple[str, str], list[_Failure]] = {}
     for failure in failures:
         key = (failure.need.node, failure.need.requirement.code)
         told.setdefault(key, []).append(failure)
-    return [_conflict(program, group, needs) for group in told.values()]
+    return [_conflict(program, net, group, needs) for group in told.values()]
 
 
 def _conflict(
-    program: Elaboration, group: Sequence[_Failure], needs: Mapping[str, Sequence[Need]]
+    program: Elaboration,
+    net: syntax.Net | None,
+    group: Sequence[_Failure],
+    needs: Mapping[str, Sequence[Need]],
 ) -> Diagnostic:
     first = group[0]
     need, requirement = first.need, first.need.requirement
@@ -163,8 +178,8 @@ def _conflict(
         return at_user(apart, need.scope)
     solved = {f.symbol: _sizes_of(f.symbol, _needed(needs[f.symbol])) for f in group}
     others = " and ".join(f.symbol for f in group[1:])
-    notes = [_example(program, first), *_verdicts(first, solved, others)]
-    helps = _size_helps(program, needs)
+    notes = [_example(program, first.conflict), *_verdicts(first, solved, others)]
+    helps = _size_helps(program, net, needs)
     helps = (*helps, *_cut_help(need, first))
     if requirement.help:
         helps = (*helps, *text_helps(requirement.help))
@@ -241,63 +256,10 @@ def _sizes_of(symbol: str, conditions: Sequence[Condition]) -> SizeSet | None:
         return None
 
 
-def _example(program: Elaboration, failure: _Failure) -> str:
+def _example(program: Elaboration, conflict: Conflict) -> str:
     """`for H = 300 the two sides are 37 and 36: the floor of 37/2 at `max_pool(2)`, line 22`."""
-    requirement = failure.need.requirement
-    values = {failure.symbol: failure.size}
-    left, right = evaluate(requirement.left, values), evaluate(requirement.right, values)
-    head = f"for {failure.symbol} = {failure.size}"
-    if requirement.kind == "at_least":
-        return f"{head} this would have size {left}"
-    if requirement.kind == "multiple":
-        return f"{head} the size is {left}, no multiple of {right}"
-    text = f"{head} the two sides are {left} and {right}"
-    culprit = _rounding(program, failure)
-    return f"{text}: {culprit}" if culprit else text
-
-
-def _rounding(program: Elaboration, failure: _Failure) -> str:
-    """The nearest operator before the join that lost a remainder at this size."""
-    graph, values = program.graph, {failure.symbol: failure.size}
-    pending = [v.node for v in graph.operands(failure.need.node)]
-    seen: set[str] = set()
-    while pending:
-        name = pending.pop(0)
-        if name in seen:
-            continue
-        seen.add(name)
-        node = graph[name]
-        inputs = [program.types[v] for v in graph.operands(name)]
-        for axis in (0, 1):
-            lost = _lost(node, inputs, axis, values)
-            if lost:
-                return f"{lost} at `{_shown(node)}`, line {node.span.line}"
-        pending.extend(v.node for v in graph.operands(name))
-    return ""
-
-
-def _lost(node: Node, inputs: Sequence[Feature], axis: int, values: Mapping[str, int]) -> str:
-    if not inputs or inputs[0].rank != 4 or not hasattr(node.op, "kernel"):
-        return ""
-    try:
-        window = node.op.window(0 if axis == 0 else 1)
-    except NotImplementedError:
-        return ""
-    size = inputs[0].shape[2 + axis]
-    if isinstance(window, Everywhere) or window.stride == 1 or symbols(size) != set(values):
-        return ""
-    free = evaluate(size, values) + window.before + window.after - window.extent
-    if free % window.stride == 0:
-        return ""
-    number = evaluate(size, values)
-    if window.before or window.after or window.extent != window.stride:
-        return f"stride {window.stride} rounds the size {number}"
-    return f"the floor of {number}/{window.stride}"
-
-
-def _shown(node: Node) -> str:
-    text = node.span.text.split("\n")[0].strip()
-    return text if text and len(text) <= 40 else node.op.name
+    met = meeting(conflict, program.graph, program.types)
+    return f"for {conflict.symbol} = {conflict.size} {met}"
 
 
 def _verdicts(first: _Failure, solved: Mapping[str, SizeSet | None], others: str) -> Iterable[str]:
@@ -305,18 +267,19 @@ def _verdicts(first: _Failure, solved: Mapping[str, SizeSet | None], others: str
     if right is None or right.empty:
         return
     near = [n for n in right.nearest(first.size) if n != first.size]
-    choices = ", or ".join(_choice(n, first.size) for n in near)
+    choices = ", or ".join(choice(n, first.size) for n in near)
     also = f"; the same for {others}" if others else ""
     yield f"this net accepts {right}; nearest to {first.size}: {choices}{also}"
 
 
-def _choice(size: int, wanted: int) -> str:
-    missing = size - wanted
-    return f"{size} (pad {missing // 2}+{missing - missing // 2})" if missing > 0 else str(size)
+def _size_helps(
+    program: Elaboration, net: syntax.Net | None, needs: Mapping[str, Sequence[Need]]
+) -> tuple[Help, ...]:
+    """The whole `where` that would be right: what the author states and what the operators need.
 
-
-def _size_helps(program: Elaboration, needs: Mapping[str, Sequence[Need]]) -> tuple[Help, ...]:
-    """The whole `where` that would be right: what the author states and what the operators need."""
+    It refuses only sizes at which the network fails, so the edit is certain where no parameter
+    could ask for another one.
+    """
     conditions: list[str] = []
     for symbol, stated in _where(program.graph).items():
         known = _sizes_of(symbol, [*stated, *_needed(needs.get(symbol, []))])
@@ -330,7 +293,12 @@ def _size_helps(program: Elaboration, needs: Mapping[str, Sequence[Need]]) -> tu
     shape = program.graph[name].parts.get("shape")
     declared = shape.text if shape is not None else "…"
     joined = ", ".join(conditions)
-    return text_helps(f"say so at the input:  input {name}: {declared} where {joined}")
+    words = f"say so at the input:  input {name}: {declared} where {joined}"
+    edit = where_edit(net, set(needs) | set(_where(program.graph)), joined) if net else None
+    if edit is None:
+        return text_helps(words)
+    sure = Applicability.LIKELY if program.graph.settings else Applicability.CERTAIN
+    return (Help(words, (edit,), sure),)
 
 
 def _operand_labels(program: Elaboration, need: Need) -> tuple[Label, ...]:
@@ -350,14 +318,3 @@ def _impossible(graph: Graph, symbol: str) -> Diagnostic:
 def _undecided(graph: Graph, why: str) -> Diagnostic:
     node = graph[graph.inputs[0]]
     return Diagnostic("E3015", f"the accepted sizes cannot be computed: {why}", node.span)
-
-
-def refused_size(name: str, size: int, known: SizeSet) -> Diagnostic:
-    """A size that the net does not accept, with the nearest ones (E3014), or too large (E2019)."""
-    if size > Limits().image_side:
-        message = f"{name} = {size:,} is too large; the limit is {Limits().image_side:,}"
-        return Diagnostic("E2019", message, None)
-    near = " or ".join(_choice(n, size) for n in known.nearest(size))
-    notes = (f"this net accepts {known}",)
-    helps = text_helps(f"nearest: {near}") if near else ()
-    return Diagnostic("E3014", f"{name} = {size} is not accepted", None, notes=notes, helps=helps)

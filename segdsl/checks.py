@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import cache
+from math import ceil
 
 from segdsl import syntax
 from segdsl.analysis.cost import macs
@@ -26,6 +27,9 @@ from segdsl.infer import at_user
 from segdsl.spelling import nearest
 from segdsl.symbolic import Formula, Size, ceil_div, floor_div, substitute, symbols
 from segdsl.types import Feature
+
+_SMALL = 5
+"""Per cent by which a number may be off and still be the one that was meant."""
 
 
 def run_checks(
@@ -87,7 +91,7 @@ class _Check:
         return None
 
     def _compare(self, left: syntax.Expr, op: str, right: syntax.Expr) -> Diagnostic | None:
-        a, b = self._value(left), self._value(right)
+        a, b = self._sides(left, right)
         if isinstance(a, Feature) or isinstance(b, Feature):
             shape, other = (a, right) if isinstance(a, Feature) else (b, left)
             return self._compare_shape(shape, op, other, left if shape is a else right)
@@ -105,7 +109,20 @@ class _Check:
             message = f"`{op}` compares numbers, not {describe(a)} and {describe(b)}"
             refuse(self.frame, "E2003", message, left.span.to(right.span))
         wanted = f"{'' if op == '==' else op + ' '}{_shown(b)}{_off(a, b)}"
-        return self._false(f"`{left.span.text}` is {_shown(a)}, not {wanted}")
+        near = f"{left.span.text} ~= {right.span.text} within" if op == "==" else ""
+        message = f"`{left.span.text}` is {_shown(a)}, not {wanted}"
+        return self._false(message, _in_percent(near, a, b))
+
+    def _sides(
+        self, left: syntax.Expr, right: syntax.Expr
+    ) -> tuple[Anything | Feature, Anything | Feature]:
+        """Both values; a list beside a shape holds sizes, which are compared one by one."""
+        lists = [isinstance(side, syntax.ListExpr) for side in (left, right)]
+        a, b = (() if lists[i] else self._value(side) for i, side in enumerate((left, right)))
+        if not isinstance(a, Feature) and not isinstance(b, Feature):
+            a = self.state.evaluate(self.state, self.frame, left) if lists[0] else a
+            b = self.state.evaluate(self.state, self.frame, right) if lists[1] else b
+        return a, b
 
     def _near(self, left: syntax.Expr, a: Anything, b: Anything) -> Diagnostic | None:
         within = self.statement.within
@@ -184,8 +201,6 @@ class _Check:
             asked = _field_asked(expr)
             if asked is not None:
                 return self._field(*asked, expr)
-        if isinstance(expr, syntax.ListExpr):
-            return ()
         if isinstance(expr, syntax.Binary):
             return self._arithmetic(expr)
         return self.state.evaluate(self.state, self.frame, expr)
@@ -321,12 +336,12 @@ class _Check:
         (jump,) = jumps
         return jump.numerator if jump.denominator == 1 else float(jump)
 
-    def _false(self, message: str) -> Diagnostic:
+    def _false(self, message: str, near: str = "") -> Diagnostic:
         notes = (self.statement.message,) if self.statement.message else ()
         helps: tuple[Help, ...] = ()
         if "params" in self.statement.condition.span.text:
             notes = (*notes, self._largest())
-            helps = text_helps("write the true number, or `~= … within 1%`")
+            helps = text_helps(f"write the true number{near}")
         return Diagnostic("E8001", message, self.statement.condition.span, notes=notes, helps=helps)
 
     def _largest(self) -> str:
@@ -356,6 +371,14 @@ def _shown(value: Anything | Feature) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value) if isinstance(value, Feature | Formula) else describe(value)
+
+
+def _in_percent(comparison: str, a: Anything, b: Anything) -> str:
+    """`, or …` with the whole percentage that would hold, where it is small enough to be meant."""
+    if not comparison or not isinstance(a, int | float) or not isinstance(b, int | float) or not b:
+        return ""
+    percent = ceil(100 * abs(a - b) / abs(b))
+    return f", or `{comparison} {percent}%`" if percent <= _SMALL else ""
 
 
 def _off(a: Anything | Feature, b: Anything | Feature) -> str:

@@ -8,7 +8,7 @@ from math import lcm
 
 from segdsl.analysis.sizes import Condition, SizeSet, Undecidable, condition_of, solve
 from segdsl.analysis.strides import at_stride, last_change, stride
-from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, Label
+from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, Label, text_helps
 from segdsl.elaborate.net import Elaboration
 from segdsl.elaborate.state import Claim, Subject
 from segdsl.infer import at_user, is_library
@@ -57,7 +57,8 @@ def _other_stride(
     change = last_change(program.graph, program.types, subject.value, subject.axis)
     op = change[0].op if change is not None else None
     if change is not None and isinstance(op, Resize) and op.scale is not None:
-        made = _wrong_factor(claim, change[0], subject, declared, found)
+        like = program.graph.inputs[0] if declared == 1 else "…"
+        made = _wrong_factor(claim, change[0], subject, declared, found, like)
     else:
         made = _wrong_stride(claim, change, subject, declared, found)
     return [at_user(made, claim.scope)]
@@ -78,7 +79,8 @@ def _wrong_stride(
     if change is not None and not is_library(change[0].span):
         labels = (Label(change[0].span, _change_words(change[1])),)
     notes = (f"its size is {claim.found}",)
-    return Diagnostic("E3007", message, claim.span, labels=labels, notes=notes)
+    helps = text_helps(f"declare {here}, or change what halves or enlarges the map before it")
+    return Diagnostic("E3007", message, claim.span, labels=labels, notes=notes, helps=helps)
 
 
 def _change_words(factor: Fraction) -> str:
@@ -88,7 +90,7 @@ def _change_words(factor: Fraction) -> str:
 
 
 def _wrong_factor(
-    claim: Claim, node: Node, subject: Subject, declared: Fraction, found: Fraction
+    claim: Claim, node: Node, subject: Subject, declared: Fraction, found: Fraction, like: str
 ) -> Diagnostic:
     """A resize whose factor does not make up for the strides before it (E3008)."""
     op, ratio = node.op, found / declared
@@ -100,7 +102,7 @@ def _wrong_factor(
     message = f"{subject.what} is declared at {wanted}, but is {claim.found}: {share} of it"
     span = node.parts.get("scale", node.span)
     labels = () if is_library(span) else (Label(span, "enlarged here"),)
-    words = f"`resize({factor}x)` or `resize(like=…)`"
+    words = f"`resize({factor}x)` or `resize(like={like})`"
     alone = not node.scope and isinstance(op.scale, int | float) and "scale" in node.parts
     edits = (Edit(span, f"{factor}x"),) if alone and factor.denominator == 1 else ()
     likely = Applicability.LIKELY if edits else Applicability.TEMPLATE

@@ -37,13 +37,22 @@ def _escape(code: int) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def is_plain(text: str) -> bool:
+    """Whether all characters are printed as they are, one column each."""
+    return text.isascii() and text.isprintable()
+
+
 def clean(text: str, *, ascii: bool = False) -> str:
     """A text of one line as it may be printed."""
+    if is_plain(text):
+        return text
     return "".join(shown(char, ascii=ascii) for char in text)
 
 
 def width(text: str) -> int:
     """Terminal columns of a printable text: wide characters take two, combining marks none."""
+    if text.isascii():
+        return len(text)
     return sum(map(_columns, text))
 
 

@@ -133,7 +133,7 @@ def sarif(diagnostics: Iterable[Diagnostic], *, root: Path | None = None) -> str
     driver: dict[str, Json] = {
         "name": "segdsl",
         "version": __version__,
-        "rules": [{"id": rule} for rule in rules],
+        "rules": [_rule(code) for code in rules],
     }
     run: dict[str, Json] = {
         "tool": {"driver": driver},
@@ -146,6 +146,15 @@ def sarif(diagnostics: Iterable[Diagnostic], *, root: Path | None = None) -> str
         "runs": [run],
     }
     return json.dumps(log, indent=2)
+
+
+def _rule(code: str) -> dict[str, Json]:
+    """A rule with the title of its page."""
+    page = Path(__file__).parent / "explain" / f"{code}.md"
+    if not page.is_file():
+        return {"id": code}
+    title = page.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix(f"# {code}: ")
+    return {"id": code, "shortDescription": {"text": title}}
 
 
 def _result(diagnostic: Diagnostic, rules: list[str], base: Path, seen: Counter[str]) -> Json:

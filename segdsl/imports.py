@@ -7,6 +7,7 @@ import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -68,7 +69,8 @@ class Reader:
         return self._link(source, folder, key)
 
     def _link(self, source: Source, folder: Path | None, key: str) -> Module:
-        tree, found = parse(source, self.limits)
+        read = _parse_standard if key.startswith("std/") else parse
+        tree, found = read(source, self.limits)
         self._tokens += tree.tokens
         self.diagnostics.extend(found)
         module = Module(tree, lost=_bound_in_text(source.text) if found else frozenset())
@@ -235,7 +237,8 @@ class Reader:
             )
             self.diagnostics.append(Diagnostic("E0020", message, span))
             return None
-        module = self._link(Source(name or key, text), folder, key)
+        source = Source(name, text) if name else _standard_source(key, text)
+        module = self._link(source, folder, key)
         if self._tokens > self.limits.tokens:
             message = f"the files of this program exceed {self.limits.tokens:,} tokens together"
             helps = text_helps("raise the limit with `--max-tokens`")
@@ -249,6 +252,18 @@ class Reader:
         guess = nearest(".".join(parts), known)
         helps = text_helps(f"did you mean `std.{guess}`?") if guess else ()
         self.diagnostics.append(Diagnostic(code, message, span, helps=helps))
+
+
+@lru_cache(maxsize=64)
+def _standard_source(name: str, text: str) -> Source:
+    """One `Source` for each file of the standard library, so that it is parsed once."""
+    return Source(name, text)
+
+
+@lru_cache(maxsize=64)
+def _parse_standard(source: Source, limits: Limits) -> tuple[syntax.Module, tuple[Diagnostic, ...]]:
+    """The tree of such a file: the same for every program of this process."""
+    return parse(source, limits)
 
 
 _BINDING = re.compile(

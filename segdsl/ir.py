@@ -13,7 +13,7 @@ import networkx as nx
 
 from segdsl.ops.base import Op
 from segdsl.ops.norm import BatchNorm
-from segdsl.ops.ports import Input, Output
+from segdsl.ops.ports import Input, Output, Weight
 from segdsl.source import NOWHERE, Span
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ class Graph:
         ports: the values that crossed the border of each instance when it was elaborated.
         source: the file it came from ("" for a built graph); provenance only.
         doc: the net's doc comment.
+        path_order: the weight paths in the order of the state_dict, if that is not the order of the
+            nodes: a `layer` has its place where it is declared. Empty: the order of the nodes.
     """
 
     def __init__(self, name: str, settings: Mapping[str, Const] | None = None) -> None:
@@ -146,6 +148,7 @@ class Graph:
         self.ports: dict[Instance, Ports] = {}
         self.source = ""
         self.doc: tuple[str, ...] = ()
+        self.path_order: tuple[str, ...] = ()
         self._graph = MultiDiGraph()
         self._operands: dict[str, tuple[Value, ...]] = {}
         self._ordered = True
@@ -252,12 +255,17 @@ class Graph:
         view: MultiDiGraph = nx.freeze(self._graph.copy(as_view=True))
         return view
 
+    def blank(self) -> Graph:
+        """A graph without nodes that is otherwise this one: what a pass fills."""
+        other = Graph(self.name, self.settings)
+        other.source, other.doc, other.path_order = self.source, self.doc, self.path_order
+        return other
+
     def copy(self) -> Graph:
         """A graph of its own with the same node objects."""
-        other = Graph(self.name, self.settings)
+        other = self.blank()
         other.stages = dict(self.stages)
         other.ports = dict(self.ports)
-        other.source, other.doc = self.source, self.doc
         other._graph = self._graph.copy()
         other._operands = dict(self._operands)
         other._ordered = self._ordered
@@ -303,12 +311,23 @@ class Graph:
     def structure(self) -> tuple[object, ...]:
         """What the graph computes, without names and provenance.
 
-        Equal structures are equal networks.
+        Equal structures are equal networks. A bare weight counts where it is first read, and once
+        for its path: it may stand anywhere before, and be read by any number of nodes.
         """
-        place = {name: i for i, name in enumerate(self)}
-        rows: list[object] = [self.name]
-        for node in self.nodes():
-            reads = tuple((place[v.node], v.port) for v in self.operands(node.name))
+        key = {n.name: f"@{n.path}" if isinstance(n.op, Weight) else n.name for n in self.nodes()}
+        place: dict[str, int] = {}
+        for name in self:
+            for value in self.operands(name):
+                place.setdefault(key[value.node], len(place))
+            if not isinstance(self[name].op, Weight):
+                place.setdefault(name, len(place))
+        for name in self:
+            place.setdefault(key[name], len(place))
+        owner = {key[name]: name for name in self}
+        rows: list[object] = [self.name, self.path_order]
+        for name in map(owner.__getitem__, place):
+            node = self[name]
+            reads = tuple((place[key[v.node]], v.port) for v in self.operands(name))
             rows.append((node.op, node.path, node.folded, reads))
         return tuple(rows)
 

@@ -16,6 +16,7 @@ from segdsl.parsing.complaints import certain
 from segdsl.parsing.lalr import Machine
 from segdsl.parsing.layout import layout
 from segdsl.parsing.messages import Mistake, explain_expression
+from segdsl.parsing.pairs import as_lists
 from segdsl.parsing.recovery import Recovery
 from segdsl.parsing.scan import Refused, Scan, scan
 from segdsl.parsing.tokens import END, NEWLINE, Token
@@ -96,10 +97,11 @@ def _recover(
     """The parse of a file that is known to be wrong."""
     brackets = Brackets(source, limits)
     brackets.run(found.tokens)
-    tokens = layout(source, brackets.tokens)
+    paired, complaints = as_lists(source, brackets.tokens)
+    tokens = layout(source, paired)
     builder = _builder(source, found, limits)
     machine = Machine("start", builder)
-    early = early + brackets.diagnostics
+    early = early + brackets.diagnostics + complaints
     known = [d.span.start for d in early if d.span is not None and not _is_insertion(d)]
     known += brackets.mended
     recovery = Recovery(source, tokens, machine, limits, known)

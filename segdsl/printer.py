@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 
@@ -31,16 +32,67 @@ def print_graph(graph: Graph) -> str:
     parses to a graph that computes the same.
     """
     names = _names(graph)
-    shared = _shared(graph)
+    due = _due(graph, _first_owners(graph))
+    layers = _layers(graph, due, set(names.values()))
     body: list[str] = []
-    declared: set[str] = set()
     for node in graph.nodes():
-        if node.path is not None and node.path in shared and node.path not in declared:
-            declared.add(node.path)
-            body.append(f"layer {shared[node.path]} = {_call(node.op)} @{node.path}")
-        body.append(_statement(graph, node, names, shared))
+        for owner in due.get(node.name, ()):
+            if isinstance(owner.op, Weight):
+                body.append(_statement(graph, owner, names, layers))
+            elif owner.path in layers:
+                body.append(_layer(graph, owner, layers[owner.path], names))
+        if not isinstance(node.op, Weight):
+            body.append(_statement(graph, node, names, layers))
     lines = ["seg 1", "", f"net {graph.name}() {{", *(f"  {line}" for line in body), "}", ""]
     return "\n".join(lines)
+
+
+def _first_owners(graph: Graph) -> dict[str, Node]:
+    """For each weight path the first node that owns it."""
+    found: dict[str, Node] = {}
+    for node in graph.nodes():
+        if node.path is not None:
+            found.setdefault(node.path, node)
+    return found
+
+
+def _due(graph: Graph, first: Mapping[str, Node]) -> dict[str, list[Node]]:
+    """By node, the owners whose paths must be named before its statement is written.
+
+    That is its own, and those that are earlier in the order of the weights.
+    """
+    waiting = deque(path for path in graph.path_order if path in first)
+    named: set[str] = set()
+    found: dict[str, list[Node]] = {}
+    for node in graph.nodes():
+        if node.path is None or node.path in named:
+            continue
+        paths = [waiting.popleft()] if waiting else [node.path]
+        while waiting and paths[-1] != node.path:
+            paths.append(waiting.popleft())
+        named.update(paths)
+        found[node.name] = [first[path] for path in paths]
+    return found
+
+
+def _layers(graph: Graph, due: Mapping[str, list[Node]], taken: set[str]) -> dict[str | None, str]:
+    """Names for the paths that several nodes own, and for those named before they are computed."""
+    uses = Counter(n.path for n in graph.nodes() if not isinstance(n.op, Weight))
+    early = {owner.path for name, owners in due.items() for owner in owners if owner.name != name}
+    return {
+        owner.path: _free(identifier(f"layer_{owner.path}"), taken)
+        for owners in due.values()
+        for owner in owners
+        if not isinstance(owner.op, Weight) and (uses[owner.path] > 1 or owner.path in early)
+    }
+
+
+def _layer(graph: Graph, owner: Node, name: str, names: Mapping[Value, str]) -> str:
+    reads = [names[value] for value in graph.operands(owner.name)]
+    op = owner.op
+    if owner.folded is not None and isinstance(op, Conv | ConvTranspose | DeformConv):
+        op = replace(op, bias=owner.folded.bias)
+    return f"layer {name} = {_call(op, reads=reads if op.slotted else ())} @{owner.path}"
 
 
 def _names(graph: Graph) -> dict[Value, str]:
@@ -48,7 +100,13 @@ def _names(graph: Graph) -> dict[Value, str]:
     taken = {op.label for n in graph.outputs if isinstance(op := graph[n].op, Output)}
     taken |= set(graph.inputs)
     names: dict[Value, str] = {}
+    weights: dict[str | None, str] = {}
     for node in graph.nodes():
+        if isinstance(node.op, Weight):
+            if node.path not in weights:
+                weights[node.path] = _free(identifier(node.name), taken)
+            names[Value(node.name)] = weights[node.path]
+            continue
         results = node.op.results
         for port, result in enumerate(results):
             wanted = node.name if len(results) == 1 else f"{node.name}.{result}"
@@ -73,18 +131,6 @@ def _free(name: str, taken: set[str]) -> str:
         free, count = f"{name}_{count}", count + 1
     taken.add(free)
     return free
-
-
-def _shared(graph: Graph) -> dict[str | None, str]:
-    """The layers: paths that several nodes own, with a name each."""
-    uses: dict[str, int] = {}
-    for node in graph.nodes():
-        if node.path is not None and not isinstance(node.op, Weight):
-            uses[node.path] = uses.get(node.path, 0) + 1
-    taken = set(_names(graph).values())
-    return {
-        path: _free(identifier(f"layer_{path}"), taken) for path, count in uses.items() if count > 1
-    }
 
 
 def _statement(
@@ -114,20 +160,22 @@ def _expression(node: Node, reads: list[str], shared: Mapping[str | None, str]) 
         return _arithmetic(SIGNS[type(op)], reads, op.number, op.number_first)
     if type(op) in JOINS:
         return f"{JOINS[type(op)]}([{', '.join(reads)}])"
-    if node.path in shared:
-        return f"{reads[0]} -> {shared[node.path]}"
     path = f" @{node.path}" if node.path is not None else ""
     if node.folded is not None and isinstance(op, Conv | ConvTranspose | DeformConv):
         own = replace(node, op=replace(op, bias=node.folded.bias), folded=None)
         norm = f"{_call(node.folded.norm)} @{node.folded.path}"
         return f"{_expression(own, reads, shared)} -> {norm}"
+    layer = shared.get(node.path)
     if op.slotted:
-        return f"{reads[0]} -> {_call(op, reads=reads)}{path}"
+        return f"{reads[0]} -> {layer or _call(op, reads=reads) + path}"
     if op.variadic:
-        return f"[{', '.join(reads)}] -> {_call(op)}{path}"
+        return f"[{', '.join(reads)}] -> {layer or _call(op) + path}"
     first_optional = len(op.operands) - op.optional
     extra = reads[1:first_optional]
     named = [f"{op.operands[i]}={reads[i]}" for i in range(first_optional, len(reads))]
+    if layer is not None:
+        maps = ", ".join([*extra, *named])
+        return f"{reads[0]} -> {layer}" + (f"({maps})" if maps else "")
     return f"{reads[0]} -> {_call(op, *extra, named=named)}{path}"
 
 

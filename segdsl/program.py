@@ -308,7 +308,7 @@ def _examine_net(
     program: Elaboration = elaborate(module, net, settings, limits)
     known = {d.span for d in _errors(found)}
     diagnostics = [d for d in program.diagnostics if d.span not in known]
-    proof = prove(program)
+    proof = prove(program, net)
     diagnostics += proof.diagnostics
     if not _errors([*diagnostics, *found]):
         table = cache(lambda: reach(program.graph, accepted=proof.accepted))
@@ -333,6 +333,8 @@ def _lints(
         if search.size is not None:
             known = input_sizes(program.graph, accepted, search.size, 1)
             at = {symbol: n for symbol, n in known.items() if symbol != "N"}
+        elif not set(accepted) - {"N"}:  # the text itself asks about one size
+            at = {}
         fields = table() if at is None else reach(program.graph, at=at, accepted=accepted)
     except SegError as error:
         return list(error.diagnostics)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from segdsl.acceptance import refused_size
 from segdsl.analysis.cost import macs, training_only
 from segdsl.analysis.params import node_params, params
 from segdsl.analysis.shapes import Shapes, shapes
 from segdsl.analysis.sizes import SizeSet, in_words, sizes
+from segdsl.conflicts import refused_size
 from segdsl.diagnostics import Diagnostic, SegError
 from segdsl.ir import Const, Graph, Instance, Node, Value
 from segdsl.limits import Limits
@@ -158,7 +158,7 @@ def input_sizes(
                 values[known] = wanted
     cap = Limits().image_side
     wrong = {n: v for n, v in values.items() if v > cap or v not in accepted[n]}
-    found += [refused_size(n, v, accepted[n]) for n, v in wrong.items()]
+    found += [refused_size(graph, n, v, accepted[n]) for n, v in wrong.items()]
     if found:
         raise SegError(*found)
     return values

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from segdsl.display import shown, width
+from segdsl.display import is_plain, shown, width
 from segdsl.source import Source, Span
 
 
@@ -78,8 +78,8 @@ def draw_line(
     Answers the rows (the line, the row of carets, the rows of texts) and the marks that had to
     be left out because the line was cut before they began.
     """
-    glyphs = [shown(char, ascii=ascii) for char in text]
-    columns = [0, *accumulate(width(glyph) for glyph in glyphs)]
+    glyphs = list(text) if is_plain(text) else [shown(char, ascii=ascii) for char in text]
+    columns = [0, *accumulate(map(width, glyphs))]
     low, high = _cut(columns, marks, room)
     dots = "..." if ascii else "…"
     before = dots if low else ""

@@ -11,6 +11,9 @@ from torch import Tensor
 Operands = Mapping[str, Any]
 """What one call takes, by name; tensors among them."""
 
+Result = Tensor | tuple[Tensor, ...]
+"""What one call gives: a map, or the gradients of some."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -29,6 +32,10 @@ class Case:
         reference: the same in plain torch, in the dtype of the operands.
         baselines: library calls of the same function, by name.
         exact: whether results are whole numbers: then the share of unequal ones is the error.
+        gathered: bytes that the threads read in all, where caches serve most of them.
+        exponentials: how many must be computed.
+        matrix: whether the matrix units can do the multiplications.
+        atomic: whether sums are added up in any order: then two runs may differ.
     """
 
     kernel: str
@@ -39,10 +46,14 @@ class Case:
     moved: int
     configs: Mapping[str, Any]
     make: Callable[[str, int], Operands]
-    launch: Callable[[Operands, Any], Tensor]
-    reference: Callable[[Operands], Tensor]
-    baselines: Mapping[str, Callable[[Operands], Tensor]]
+    launch: Callable[[Operands, Any], Result]
+    reference: Callable[[Operands], Result]
+    baselines: Mapping[str, Callable[[Operands], Result]]
     exact: bool = False
+    gathered: int = 0
+    exponentials: int = 0
+    matrix: bool = True
+    atomic: bool = False
 
 
 def widened(operands: Operands) -> dict[str, Any]:
@@ -54,6 +65,11 @@ def _wide(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.double() if value.is_floating_point() else value
     return [_wide(each) for each in value] if isinstance(value, list) else value
+
+
+def parts(result: Result) -> tuple[Tensor, ...]:
+    """The maps of a result."""
+    return result if isinstance(result, tuple) else (result,)
 
 
 def size_of(operands: Operands) -> int:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from benchmarks.kernels import aspp, conv, upsample
+from benchmarks.kernels import aspp, conv, dcnv3, dcnv3_backward, depthwise_norm, upsample
 from benchmarks.kernels.case import Case
 
-SUITES: dict[str, ModuleType] = {"upsample": upsample, "conv": conv, "aspp": aspp}
+SUITES: dict[str, ModuleType] = {
+    "upsample": upsample,
+    "conv": conv,
+    "aspp": aspp,
+    "dcnv3": dcnv3,
+    "dcnv3_backward": dcnv3_backward,
+    "depthwise_norm": depthwise_norm,
+}
 """Modules with `cases()`, all that is measured, and `small()`, one for the interpreter."""
 
 

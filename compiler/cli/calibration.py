@@ -11,7 +11,6 @@ import numpy as np
 
 from compiler.cli.console import note
 from compiler.cli.options import Loaded
-from compiler.files import write_atomic
 from segdsl.analysis.sizes import SizeSet
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
 from segdsl.ir import Graph
@@ -45,7 +44,7 @@ def write_int8(
     Raises:
         SegError: a picture is not usable, the quantiser failed, the file cannot be written.
     """
-    from compiler.to_onnx.files import to_bytes
+    from compiler.to_onnx.files import save_pieces, to_bytes
     from compiler.to_onnx.half import positions
     from compiler.to_onnx.labels import bounds_of
     from compiler.to_onnx.preprocess import Preprocessing
@@ -64,7 +63,7 @@ def write_int8(
     else:
         note(f"and on pictures kept from calibration: {_shares(made.held_out)} pictures")
     note(f"{len(content):,} bytes in f32, {len(made.content):,} in int8")
-    write_atomic(output, made.content)
+    save_pieces([made.content], output)
 
 
 def _shares(found: Agreement) -> str:

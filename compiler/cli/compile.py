@@ -17,10 +17,12 @@ from compiler.cli.triton_folder import (
     write_triton,
 )
 from compiler.cli.usage import usage_error
-from compiler.files import check_writable, write_atomic
+from compiler.files import check_writable, staged, write_atomic
 from compiler.pipeline import optimize
 from compiler.to_torch.emit import emit
+from compiler.together import place_all
 from compiler.weights.baking import baked_graph, baked_weights
+from compiler.weights.files import safetensors_pieces
 from segdsl.diagnostics import Diagnostic
 from segdsl.ir import Graph
 
@@ -64,7 +66,7 @@ def _onnx(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
 
 
 def _torch(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
-    """Write the source, and beside it the weights if a checkpoint was given."""
+    """Write the source, and beside it its arrays if a checkpoint was given."""
     refuse_onnx_options(args)
     to_file = args.output not in (None, "-")
     if args.weights and not to_file:
@@ -75,15 +77,14 @@ def _torch(args: argparse.Namespace) -> tuple[Diagnostic, ...]:
     limited = (str(s) for name, s in program.accepted.items() if str(s) != f"{name} >= 1")
     folded = optimize(program.graph) if args.fold else program.graph
     source = emit(baked_graph(folded), flat=args.flat, accepts=tuple(limited))
-    warnings = program.warnings
     if args.weights:
-        warnings += _write_weights(program.graph, folded, args)
+        return program.warnings + _write_pair(program.graph, folded, source, args)
     if to_file:
         write_atomic(args.output, source)
         note(f"wrote {args.output}")
     else:
         _print_source(source)
-    return warnings
+    return program.warnings
 
 
 def _refuse_early(args: argparse.Namespace) -> None:
@@ -100,12 +101,23 @@ def _weights_file(args: argparse.Namespace) -> Path:
     return Path(args.output).with_suffix(".safetensors")
 
 
-def _write_weights(graph: Graph, folded: Graph, args: argparse.Namespace) -> tuple[Diagnostic, ...]:
-    """Write the arrays of the source; a checkpoint is one of the program, folded or not."""
+def _write_pair(
+    graph: Graph, folded: Graph, source: str, args: argparse.Namespace
+) -> tuple[Diagnostic, ...]:
+    """Write the source and its arrays, both or none.
+
+    Killed between the two, it leaves the source without arrays, which nobody can load: an old
+    source would load new arrays of equal shapes and compute something else. A checkpoint is one of
+    the program, folded or not.
+    """
     loaded = load_weights(graph, args)
     arrays = loaded.weights if folded is graph else baked_weights(folded, loaded.weights)
-    arrays.to_safetensors(_weights_file(args))
+    with staged(args.output) as text, staged(_weights_file(args)) as table:
+        text.file.write(source.encode("utf-8"))
+        table.file.writelines(safetensors_pieces(arrays))
+        place_all([text, table], paired=True)
     note(f"wrote {_weights_file(args)}")
+    note(f"wrote {args.output}")
     return loaded.report.warnings
 
 

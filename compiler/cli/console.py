@@ -58,13 +58,18 @@ class Console:
             say(text, stream)
 
     def colored(self, stream: TextIO) -> bool:
-        """Whether to colour this stream: the option, then NO_COLOR, FORCE_COLOR, a terminal."""
+        """Whether to colour this stream: the option, then the environment, then a terminal.
+
+        NO_COLOR wins over FORCE_COLOR and CLICOLOR_FORCE, these over CLICOLOR=0.
+        """
         if self.color != "auto":
             return self.color == "always"
         if os.environ.get("NO_COLOR"):
             return False
-        if os.environ.get("FORCE_COLOR"):
+        if os.environ.get("FORCE_COLOR") or os.environ.get("CLICOLOR_FORCE", "0") != "0":
             return True
+        if os.environ.get("CLICOLOR") == "0":
+            return False
         return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 

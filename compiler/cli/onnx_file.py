@@ -134,8 +134,12 @@ def write_onnx(program: Loaded, args: argparse.Namespace) -> tuple[Diagnostic, .
         note("no `--weights`: the arrays are initialised from seed 0")
     if RAISED in model.metadata_props:
         note(f"opset {model.opset_imports['']}, for {model.metadata_props[RAISED]}")
+    if any(node.op_type == "DeformConv" for node in model.graph):
+        note("DeformConv needs ONNX Runtime 1.25; at opset 18 `deform_conv` is a GridSample")
     if pictures is None:
-        save(model, args.output)
+        *beside, _ = save(model, args.output)
+        for path in beside:
+            note(f"wrote {path}: the arrays, which must stay beside the model")
     else:
         write_int8(model, program, options, pictures, args.output)
     note(f"wrote {args.output}")

@@ -16,6 +16,11 @@ from segdsl.report import input_sizes
 
 ARCHES = ("sm_80", "sm_90", "gfx942")
 
+HOW_TO_RUN = (
+    "run it with torch and triton 3.6 or newer: kernels need a GPU; on a CPU its plain torch runs, "
+    "or, with TRITON_INTERPRET=1 and the policy `all`, the kernels, slowly"
+)
+
 
 def add_triton(parser: argparse.ArgumentParser) -> None:
     """The options that have a meaning for `--target triton` only."""
@@ -44,7 +49,8 @@ def refuse_triton_early(args: argparse.Namespace) -> None:
     """Before any work: no folder to write, or options that contradict each other.
 
     Raises:
-        SegError: one of them.
+        SegError: one of them; or `--arch` has no triton that it can compile with (E6013).
+        ModuleNotFoundError: `--arch` has no triton at all.
     """
     from compiler.to_triton.folder import check_folder
 
@@ -55,6 +61,10 @@ def refuse_triton_early(args: argparse.Namespace) -> None:
             raise usage_error(f"`{name}` has no effect with `--target triton`")
     if args.arch and not args.report:
         raise usage_error("`--arch` needs `--report`")
+    if args.arch:
+        from compiler.to_triton.build import check_triton
+
+        check_triton()
     if args.output is None:
         if args.weights:
             raise usage_error("`--weights` needs `-o`: the weights are written into the folder")
@@ -82,6 +92,7 @@ def write_triton(program: Loaded, args: argparse.Namespace) -> tuple[Diagnostic,
         if loaded is None:
             note("no `--weights`: the arrays are initialised from seed 0")
         note(f"wrote {args.output}")
+        note(HOW_TO_RUN)
     if args.arch:
         _gate(args.arch)
     return loaded.report.warnings if loaded else ()

@@ -30,8 +30,7 @@ def rebuilt(
         GraphError: a kept node reads a value that is gone.
     """
     values = _Values(instead or {})
-    new = Graph(graph.name, graph.settings)
-    new.source, new.doc = graph.source, graph.doc
+    new = graph.blank()
     changed = nodes or {}
     for name in graph:
         if name not in drop:

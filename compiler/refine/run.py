@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from compiler.crf import bilateral, gaussian, mean_field, pairwise
 from compiler.crf.features import Term
-from compiler.files import check_writable, write_atomic
+from compiler.files import check_writable
 from compiler.refine.panel import panel_png
 from compiler.refine.scores import Scores, check_classes, fitted, read_scores, unfit
 from compiler.run.files import check_outputs
 from compiler.run.masks import INDEXED, Classes, mask_png
 from compiler.run.pictures import Picture, read_picture
+from compiler.together import write_all
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
 
 StrPath = str | os.PathLike[str]
@@ -99,8 +100,7 @@ def refine(
         contents.append((Path(panel), panel_png(read.shown(), before, after)))
     if refined is not None:
         contents.append((Path(refined), npy(values)))
-    for path, content in contents:
-        write_atomic(path, content)
+    write_all(contents)
     changed = f"{100 * float((before != after).mean()):.2f} % of the pixels changed their class"
     return Report(tuple(path for path, _ in contents), (*found.notes, *notes, changed))
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from torch import nn
 
-from compiler.files import check_writable, write_atomic
+from compiler.files import check_writable
 from compiler.run.masks import mask_png, overlay_png
 from compiler.run.pictures import read_picture
 from compiler.run.prepare import Normalisation
 from compiler.run.segment import Segmentation, segment
+from compiler.together import write_all
 from compiler.weights.table import Weights
 from segdsl.analysis.sizes import SizeSet
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
@@ -65,8 +66,7 @@ def run(
     contents = [(Path(mask), mask_png(result.classes))]
     if overlay is not None:
         contents.append((Path(overlay), overlay_png(read.shown(), result.classes)))
-    for path, content in contents:
-        write_atomic(path, content)
+    write_all(contents)
     lines = tuple(f"{read.name} {note}" for note in result.notes)
     return Report(result, tuple(path for path, _ in contents), lines)
 

@@ -83,7 +83,8 @@ def to_onnx(
     Args:
         graph: the network, as loaded.
         path: the file to write, whole or not at all; arrays of more than 1.5 GB go beside it, to
-            `<stem>.data`. None returns the bytes instead.
+            `<name>.<hash>.data`, and those of the model that is replaced go. None returns the
+            bytes instead.
         weights: the arrays, or a .safetensors or checkpoint file with them; None initialises them
             from seed 0.
         opset: the opset to write; None for 18, or the smallest later one that has an exact form of

@@ -23,11 +23,12 @@ from compiler.to_onnx import (  # noqa: F401  (each registers its lowerings)
     resize,
     tensor,
 )
+from compiler.to_onnx.fold import fold_constants
 from compiler.to_onnx.half import halved, no_bf16
 from compiler.to_onnx.labels import LABEL_TYPES, LabelType, label_names, labelled
 from compiler.to_onnx.lower import EmissionError, emit
 from compiler.to_onnx.metadata import of_borders, properties
-from compiler.to_onnx.opsets import HIGHEST, LOWEST, ir_version
+from compiler.to_onnx.opsets import LOWEST, check_opset, ir_version
 from compiler.to_onnx.preprocess import Preprocessing, WorkedIn, check, prepared, worked_in
 from compiler.to_onnx.site import Site
 from compiler.to_onnx.values import Values
@@ -94,10 +95,7 @@ def write(
     """
     if options.labels is not None and options.labels not in LABEL_TYPES:
         raise ValueError(f"labels are {' or '.join(LABEL_TYPES)}, not {options.labels!r}")
-    if options.opset is not None and not LOWEST <= options.opset <= HIGHEST:
-        message = f"target `onnx` cannot write opset {options.opset}"
-        helps = text_helps(f"the opsets from {LOWEST} to {HIGHEST} can be written")
-        raise SegError(Diagnostic("E6003", message, None, helps=helps))
+    check_opset(graph, options.opset)
     _refuse_bf16(graph)
     accepted = _accepted(graph)
     arrays = fitting_weights(graph, params(graph), weights)
@@ -222,7 +220,9 @@ class _Writer:
             raise SegError(*self.found)
         outputs = self.outputs(inputs)
         self.values.prune(outputs)
-        self.values.merge_equal({*self.written.values(), *outputs, *inputs})
+        named = {*self.written.values(), *outputs, *inputs}
+        fold_constants(self.values, named)
+        self.values.merge_equal(named)
         self.values.prune(outputs)
         self.values.keep_pads_apart()
         deform.spell_modes(self.values.nodes, self.opset)

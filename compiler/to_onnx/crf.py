@@ -59,7 +59,7 @@ def _refuse(op: MeanField, site: Site) -> None:
     if not op.terms or not op.iterations:
         return
     if op.method == "lattice":
-        helps = ("use `method=window`, or end the graph at the unary and run `compiler.crf`",)
+        helps = ("use `method=window`, or end the graph at the scores and run `segdsl refine`",)
         raise _unwritable(site, "`mean_field(method=lattice)` has no ONNX form", helps)
     if op.method == "window" and op.size > WIDEST:
         message = (

@@ -78,13 +78,10 @@ def deform_conv(
         shape = site.join(site.ints(-1, 1, taps), _count(site, offset))
         weight = site.add("Reshape", mask[0], shape, to=Feature((parts, 1, *split.shape[2:])))
         taken = site.add("Mul", taken, weight, to=split)
-    cells = Feature((n, site.x.channels, taps, rows * columns))
-    taken = site.add(
-        "Reshape",
-        taken,
-        site.join(site.ints(-1, site.x.channels, taps), _count(site, offset)),
-        to=cells,
-    )
+    if op.offset_groups > 1:
+        cells = Feature((n, site.x.channels, taps, rows * columns))
+        shape = site.join(site.ints(-1, site.x.channels, taps), _count(site, offset))
+        taken = site.add("Reshape", taken, shape, to=cells)
     group = site.x.channels // op.groups
     arrays = [site.weight("weight", (op.out, group, taps, 1))]
     arrays += [site.weight("bias")] if op.bias else []

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from compiler.files import check_writable, replacing
+from compiler.files import Staged, check_writable, staged, sync_folder
+from compiler.together import locked
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
 
 MAX_IN_ONE = 1_500_000_000
@@ -37,49 +42,125 @@ def to_bytes(model: ir.Model) -> bytes:
     return b"".join(_pieces(model))
 
 
-def save(model: ir.Model, path: str | PathLike[str]) -> None:
-    """Write the file, and beside it `<stem>.data` if the arrays are large.
+def save(
+    model: ir.Model, path: str | PathLike[str], *, most: int | None = None
+) -> tuple[Path, ...]:
+    """Write the file; where its arrays are large, they go into a second one beside it.
+
+    The second file is called after the first and its own content, `net.onnx.<hash>.data`: so a
+    model never reads the arrays of another, whenever a write was interrupted, which one fixed name
+    cannot promise. When the new model stands, the arrays of the model that it replaced are removed.
+
+    Args:
+        model: the model; arrays that were written beside it are then read from there.
+        path: the file.
+        most: bytes of arrays that the file may hold itself; None for `MAX_IN_ONE`.
+
+    Returns:
+        the files, in the order in which they took their places.
 
     Raises:
-        SegError: a file cannot be written (E0106).
+        SegError: a file cannot be written (E0106); nothing is changed then.
     """
     target = Path(path)
     check_writable(target)
-    if _nbytes(model) > MAX_IN_ONE:
-        _write_arrays(model, _data_path(target))
-    with replacing(target) as file:
-        file.writelines(_pieces(model))
+    if _nbytes(model) <= (MAX_IN_ONE if most is None else most):
+        save_pieces(_pieces(model), target)
+        return (target,)
+    _refuse_link(target)
+    with staged(target) as arrays:
+        beside = arrays.target.with_name(_write_arrays(model, arrays))
+        with staged(target) as new:
+            new.file.writelines(_pieces(model))
+            _place(new, arrays, beside)
+    return target.with_name(beside.name), target
 
 
-def _data_path(target: Path) -> Path:
-    beside = target.with_suffix(".data")
-    return beside if beside != target else target.with_name(target.name + ".data")
+def save_pieces(pieces: Iterable[bytes | memoryview], path: str | PathLike[str]) -> None:
+    """Write a model that holds its arrays itself; those of one that it replaces are removed.
+
+    Raises:
+        SegError: the file cannot be written (E0106).
+    """
+    with staged(Path(path)) as new:
+        new.file.writelines(pieces)
+        _place(new)
 
 
-def _write_arrays(model: ir.Model, path: Path) -> None:
-    """Write the arrays one behind the other, and let the model point there by name only."""
-    offset = 0
-    with replacing(path) as file:
-        for value in model.graph.initializers.values():
-            tensor = value.const_value
-            assert tensor is not None
-            if tensor.nbytes < SMALL:
-                continue
-            gap = -offset % ALIGNMENT
-            content = _content(tensor)
-            file.write(b"\0" * gap)
-            file.write(content)
-            offset += gap
-            value.const_value = ir.ExternalTensor(
-                path.name,
-                offset,
-                len(content),
-                tensor.dtype,
-                shape=ir.Shape(tensor.shape.numpy()),
-                name=value.name or "",
-                base_dir=path.parent,
-            )
-            offset += len(content)
+def _place(new: Staged, arrays: Staged | None = None, beside: Path | None = None) -> None:
+    """Give both their names, the arrays first, and remove what no model reads any more."""
+    folder = new.target.parent
+    new.finish()
+    if arrays is not None:
+        arrays.finish()
+    with locked(folder):
+        known = beside is not None and beside.exists()
+        try:
+            if arrays is not None:
+                arrays.place(beside)
+            new.place()
+        except BaseException:
+            if beside is not None and not known:
+                beside.unlink(missing_ok=True)
+            raise
+        sync_folder(folder)
+        _remove_stale(new.target, beside)
+
+
+def _remove_stale(target: Path, used: Path | None) -> None:
+    """Remove the arrays of earlier models of this name."""
+    pattern = re.compile(re.escape(_utf8(target.name)) + r"\.[0-9a-f]{16}\.data")
+    for path in target.parent.iterdir():
+        if path != used and pattern.fullmatch(path.name) and path.is_file():
+            with suppress(OSError):  # a reader may hold it where open files cannot be removed
+                path.unlink()
+
+
+def _refuse_link(target: Path) -> None:
+    """Runtimes look for the arrays beside the name that they are given."""
+    if Path(os.path.realpath(target)).parent != Path(os.path.realpath(target.parent)):
+        message = f"`{target}` cannot be written: it is a link into another folder"
+        helps = text_helps("the arrays must lie beside the file: name the file itself")
+        raise SegError(Diagnostic("E0106", message, None, helps=helps))
+
+
+def _utf8(name: str) -> str:
+    """A file's name as ONNX can hold it; bytes that are no text become escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _write_arrays(model: ir.Model, arrays: Staged) -> str:
+    """Write the arrays one behind the other, and let the model point there by name only.
+
+    Answers the name of the file, which ends in the hash of what it holds.
+    """
+    digest, offset = hashlib.sha256(), 0
+    places: list[tuple[ir.Value, int, int]] = []
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        assert tensor is not None
+        if tensor.nbytes < SMALL:
+            continue
+        gap = b"\0" * (-offset % ALIGNMENT)
+        content = _content(tensor)
+        for piece in (gap, content):
+            arrays.file.write(piece)
+            digest.update(piece)
+        places.append((value, offset + len(gap), len(content)))
+        offset += len(gap) + len(content)
+    name = f"{_utf8(arrays.target.name)}.{digest.hexdigest()[:16]}.data"
+    for value, start, length in places:
+        assert value.const_value is not None
+        value.const_value = ir.ExternalTensor(
+            name,
+            start,
+            length,
+            value.const_value.dtype,
+            shape=ir.Shape(value.const_value.shape.numpy()),
+            name=value.name or "",
+            base_dir=arrays.target.parent,
+        )
+    return name
 
 
 def _nbytes(model: ir.Model) -> int:

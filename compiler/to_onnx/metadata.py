@@ -6,12 +6,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from pathlib import PurePath
 
 from compiler.to_onnx.preprocess import Preprocessing, stated
 from segdsl.analysis.sizes import SizeSet
 from segdsl.ir import Graph
 from segdsl.printer import print_graph
 from segdsl.version import __version__
+
+REPLACED = "backslashreplace"
+"""How a byte of a file's name is written that is no UTF-8: the file's strings are."""
 
 
 def properties(
@@ -29,9 +33,9 @@ def properties(
     found = {
         "segdsl.version": __version__,
         "segdsl.net": graph.name,
-        "segdsl.source": graph.source,
+        "segdsl.source": _source(graph.source),
         "segdsl.settings": json.dumps(dict(graph.settings)),
-        "segdsl.spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "segdsl.spec_sha256": hashlib.sha256(text.encode("utf-8", REPLACED)).hexdigest(),
         "segdsl.accepts": json.dumps({name: str(sizes) for name, sizes in accepted.items()}),
     }
     if weights is not None:
@@ -40,6 +44,12 @@ def properties(
     if class_names:
         found["classes"] = json.dumps(list(class_names))
     return found
+
+
+def _source(name: str) -> str:
+    """The program's file, without the folders of this machine."""
+    path = PurePath(name)
+    return (path.name if path.is_absolute() else name).encode("utf-8", REPLACED).decode()
 
 
 def of_borders(

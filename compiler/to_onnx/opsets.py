@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from segdsl.diagnostics import Diagnostic, SegError, text_helps
+from segdsl.ir import Graph
+from segdsl.ops.deform import Dcnv3Core, DeformConv
+
 LOWEST = 18
 """Written unless an operator has no exact form there: runtimes since 2022 read it."""
 
@@ -20,6 +24,30 @@ DEFORM_CONV = 19
 
 GRID_SAMPLE = 20
 """From here on GridSample's bilinear mode is called linear."""
+
+
+def check_opset(graph: Graph, opset: int | None) -> None:
+    """Refuse an opset that cannot be written; say where deformable operators have a form.
+
+    Raises:
+        SegError: E6003.
+    """
+    if opset is None or LOWEST <= opset <= HIGHEST:
+        return
+    helps = [f"the opsets from {LOWEST} to {HIGHEST} can be written"]
+    ops = [node.op for node in graph.nodes()] if opset < LOWEST else []
+    if any(isinstance(op, DeformConv) for op in ops):
+        helps.append(
+            f"`deform_conv` is a DeformConv from opset {DEFORM_CONV} on, and the GridSample of "
+            f"opset {LOWEST} where no `--opset` is given"
+        )
+    if any(isinstance(op, Dcnv3Core) for op in ops):
+        helps.append(
+            f"`dcnv3` is written as the GridSample of opset {LOWEST}, which is taken where no "
+            "`--opset` is given"
+        )
+    message = f"target `onnx` cannot write opset {opset}"
+    raise SegError(Diagnostic("E6003", message, None, helps=text_helps(*helps)))
 
 
 def ir_version(opset: int) -> int:

@@ -31,6 +31,7 @@ SAMPLE = 64
 """Where a factor is guessed, before it is proved: the first accepted size from here on."""
 
 Indices = NDArray[np.int64]
+TRUTH = Feature((1,), "bool")
 
 
 @emit.register
@@ -58,6 +59,8 @@ def _target(
     op: Resize, site: Site, x: ir.Value, like: tuple[ir.Value, ...]
 ) -> tuple[ir.Value | None, ...]:
     """The inputs behind `x`: roi, scales, and sizes where the target is a size."""
+    if op.scale is not None and any(_keeps_size(op, site, axis) for axis in AXES):
+        return None, _kept(op, site, x)
     if op.scale is not None:
         return _scales(site, (float(_raised(op.factor(axis))) for axis in AXES))
     factors = [_factor(site, axis) for axis in AXES]
@@ -66,9 +69,10 @@ def _target(
     shape = site.y.shape
     if all(isinstance(size, int) for size in shape):
         return None, None, site.size_vector(shape, x, range(4))
-    lead = site.size_vector(shape[:2], x, (0, 1))
-    space = site.size_vector(shape[2:], like[0] if like else x, (2, 3))
-    return None, None, site.join(lead, space)
+    of = like[0] if like else x
+    lead = of if like and site.types[1].batch == site.x.batch else x
+    parts = site.size_parts(shape[:2], lead, (0, 1)) + site.size_parts(shape[2:], of, (2, 3))
+    return None, None, site.join(*parts)
 
 
 def _scales(site: Site, factors: Iterable[float]) -> tuple[ir.Value | None, ...]:
@@ -100,6 +104,37 @@ def _factor(site: Site, axis: Axis) -> Fraction | None:
     return factor if equal else None
 
 
+def _keeps_size(op: Resize, site: Site, axis: Axis) -> bool:
+    """Whether an axis of several pixels may keep its size, as with the factor 1.2 and 3 pixels.
+
+    Bilinearly torch then ignores the factor (pytorch/pytorch aten/src/ATen/native/UpSample.h,
+    `compute_source_index_and_lambda`).
+    """
+    if op.mode != "bilinear" or op.antialias or op.align_corners or op.factor(axis) == 1:
+        return False
+    return any(n == m > 1 for n, m in _pairs(site, axis) or ((2, 2),))
+
+
+def _kept(op: Resize, site: Site, x: ir.Value) -> ir.Value:
+    """The four factors: 1 along an axis that keeps its size."""
+    known = [
+        1.0 if site.x.spatial(axis) == site.y.spatial(axis) else float(_raised(op.factor(axis)))
+        for axis in AXES
+    ]
+    if all(isinstance(site.x.spatial(axis), int) for axis in AXES):
+        return site.array(np.array([1.0, 1.0, *known], np.float32))
+    found = [site.array(np.ones(2, np.float32))]
+    for axis in AXES:
+        factor = site.array(np.array([known[axis]], np.float32))
+        if not isinstance(site.x.spatial(axis), int) and _keeps_size(op, site, axis):
+            n = site.sizes(x, 2 + axis, 3 + axis)
+            same = site.add("Equal", n, _out_vector(op, site, n, (), axis), to=TRUTH)
+            one = site.array(np.ones(1, np.float32))
+            factor = site.add("Where", same, one, factor, to=Feature((1,)))
+        found.append(factor)
+    return site.add("Concat", *found, axis=0, to=Feature((4,)))
+
+
 def _raised(factor: Fraction) -> np.float32:
     """The factor as f32, rounded up: rounded down, floor(n*factor) would lose a pixel."""
     near = np.float32(factor.numerator / factor.denominator)
@@ -109,7 +144,7 @@ def _raised(factor: Fraction) -> np.float32:
 def _nearest(op: Resize, site: Site, x: ir.Value, like: tuple[ir.Value, ...]) -> ir.Value:
     """Resize where it picks the pixels that torch picks, else a Gather per axis."""
     exact = op.mode == "nearest_exact"
-    if all(_agrees(op, site, axis, exact) for axis in AXES):
+    if all(_agrees(op, site, axis, exact) for axis in AXES) and not _copied(op, site):
         return site.add("Resize", x, *_target(op, site, x, like), given=_nearest_manner(exact))
     feature = site.x
     for axis in (WIDTH, HEIGHT):  # rows are copied whole, and pixels one by one: few rows first
@@ -119,6 +154,16 @@ def _nearest(op: Resize, site: Site, x: ir.Value, like: tuple[ir.Value, ...]) ->
             feature = feature.with_spatial(*to)
             x = site.add("Gather", x, index, to=feature, axis=2 + axis)
     return x
+
+
+def _copied(op: Resize, site: Site) -> bool:
+    """Whether both sizes may stay as they are in spite of a factor.
+
+    ONNX Runtime then copies the map, where Resize would read other pixels.
+    """
+    if op.scale is None or all(op.factor(axis) == 1 for axis in AXES):
+        return False
+    return all(any(n == m for n, m in _pairs(site, axis) or ((2, 2),)) for axis in AXES)
 
 
 def _nearest_manner(exact: bool) -> dict[str, object]:
@@ -144,7 +189,14 @@ def _step(op: Resize, axis: Axis, before: int, after: int) -> np.float32:
 
 
 def torch_indices(before: int, after: int, step: np.float32, exact: bool) -> Indices:
-    """The pixels that torch's nearest modes read, all in f32."""
+    """The pixels that torch's nearest modes read, all in f32.
+
+    Equal and doubled sizes ignore the factor, which shows where n*factor was rounded down
+    (pytorch/pytorch aten/src/ATen/native/UpSample.h, `nearest_idx`; torch itself reads others on
+    maps whose sides sum to more than 128, unless they are channels last).
+    """
+    if not exact and after in (before, 2 * before):
+        return np.arange(after, dtype=np.int64) * before // after
     places = np.arange(after, dtype=np.float32) + np.float32(0.5 if exact else 0.0)
     found: Indices = np.floor(places * step).astype(np.int64)
     return np.minimum(found, before - 1)
@@ -163,22 +215,27 @@ def _agrees(op: Resize, site: Site, axis: Axis, exact: bool) -> bool:
     before, after = site.x.spatial(axis), site.y.spatial(axis)
     if op.scale is None and before == after:
         return True
-    names = sorted(symbols(before) | symbols(after))
+    pairs = _pairs(site, axis)
+    scale = None if op.scale is None else float(_raised(op.factor(axis)))
+    return pairs is not None and all(
+        _same(n, m, float(_step(op, axis, n, m)), scale, exact) for n, m in pairs
+    )
+
+
+def _pairs(site: Site, axis: Axis) -> list[tuple[int, int]] | None:
+    """The sizes before and after, for all accepted inputs up to `PROBED`; None: too many."""
+    sizes = site.x.spatial(axis), site.y.spatial(axis)
+    names = sorted(symbols(sizes[0]) | symbols(sizes[1]))
     if len(names) > 1:
-        return False
+        return None
     values = np.arange(1, PROBED + 1)
     known = site.values.accepted.get(names[0]) if names else None
     if known is not None:
         values = values[[n in known for n in range(1, PROBED + 1)]]
     table = dict.fromkeys(names, values if names else np.ones(1, np.int64))
-    columns = np.broadcast_arrays(*(evaluated(size, table) for size in (before, after)))
-    pairs = {(int(n), int(m)) for n, m in zip(*(c.reshape(-1) for c in columns), strict=True)}
-    scale = None if op.scale is None else _raised(op.factor(axis))
-    return all(
-        _same(n, m, float(_step(op, axis, n, m)), None if scale is None else float(scale), exact)
-        for n, m in sorted(pairs)
-        if n > 0 and m > 0
-    )
+    columns = np.broadcast_arrays(*(evaluated(size, table) for size in sizes))
+    found = {(int(n), int(m)) for n, m in zip(*(c.reshape(-1) for c in columns), strict=True)}
+    return sorted((n, m) for n, m in found if n > 0 and m > 0)
 
 
 def evaluated(size: Size, values: Mapping[str, Indices]) -> Indices:
@@ -238,7 +295,8 @@ def _computed(
     m = _out_vector(op, site, n, like, axis)
     zero, one = (site.array(np.array(k, np.int64)) for k in (0, 1))
     end = site.whole("Squeeze", m, site.ints(0), shape=())
-    places = site.cast(site.whole("Range", zero, end, one, shape=(after,)), (after,))
+    numbers = site.whole("Range", zero, end, one, shape=(after,))
+    places = site.cast(numbers, (after,))
     line = Feature((after,))
     if exact:
         places = site.add("Add", places, site.number(0.5), to=line)
@@ -248,7 +306,27 @@ def _computed(
         step = site.add("Div", site.cast(n, (1,)), site.cast(m, (1,)), to=Feature((1,)))
     floor = site.add("Floor", site.add("Mul", places, step, to=line), to=line)
     last = site.whole("Sub", n, site.ints(1), shape=(1,))
-    return site.whole("Min", site.cast(floor, (after,), "i64"), last, shape=(after,))
+    found = site.whole("Min", site.cast(floor, (after,), "i64"), last, shape=(after,))
+    if op.scale is None or exact or not _ignores_factor(op, site, axis):
+        return found
+    twice = site.whole("Mul", n, site.ints(2), shape=(1,))
+    same, doubled = (site.add("Equal", m, other, to=TRUTH) for other in (n, twice))
+    either = site.add("Or", same, doubled, to=TRUTH)
+    grown = site.whole("Mul", numbers, n, shape=(after,))
+    plain = site.whole("Div", grown, m, shape=(after,))
+    return site.whole("Where", either, plain, found, shape=(after,))
+
+
+def _ignores_factor(op: Resize, site: Site, axis: Axis) -> bool:
+    """Whether equal or doubled sizes may occur at which torch does not read by the factor."""
+    step = _step(op, axis, 0, 0)
+    return any(
+        m in (n, 2 * n)
+        and not np.array_equal(
+            torch_indices(n, m, step, False), _onnx_indices(n, m, np.float32(1 / step), False)
+        )
+        for n, m in _pairs(site, axis) or ((2, 2),)
+    )
 
 
 def _out_vector(

@@ -124,13 +124,24 @@ class Site:
 
     def size_vector(self, shape: Sequence[Size], of: ir.Value, axes: Sequence[int]) -> ir.Value:
         """A shape as a vector: numbers where they are known, else axis `axes[i]` of `of`."""
-        if all(isinstance(size, int) for size in shape):
-            return self.ints(*(int(str(size)) for size in shape))
-        parts = [
-            self.ints(size) if isinstance(size, int) else self.sizes(of, axis, axis + 1)
-            for size, axis in zip(shape, axes, strict=True)
-        ]
+        parts = self.size_parts(shape, of, axes)
         return parts[0] if len(parts) == 1 else self.join(*parts)
+
+    def size_parts(
+        self, shape: Sequence[Size], of: ir.Value, axes: Sequence[int]
+    ) -> list[ir.Value]:
+        """The same in pieces: numbers in a row are one, and so are axes that follow each other."""
+        parts: list[ir.Value] = []
+        ends = list(zip(shape, axes, strict=True))
+        while ends:
+            count = _alike(ends)
+            (first, axis), run = ends[0], ends[:count]
+            if isinstance(first, int):
+                parts.append(self.ints(*(int(str(size)) for size, _ in run)))
+            else:
+                parts.append(self.sizes(of, axis, axis + count))
+            ends = ends[count:]
+        return parts
 
     def reshape(self, x: ir.Value, to: Feature, *sizes: int) -> ir.Value:
         """Other sizes: 0 keeps the size of that axis, one -1 is what remains."""
@@ -155,6 +166,16 @@ class Site:
             )
         except Undecidable:
             return False
+
+
+def _alike(ends: Sequence[tuple[Size, int]]) -> int:
+    """How many of the first sizes are numbers, or are formulas of axes that follow each other."""
+    start, number, count = ends[0][1], isinstance(ends[0][0], int), 0
+    for size, axis in ends:
+        if isinstance(size, int) != number or not (number or axis == start + count):
+            break
+        count += 1
+    return count
 
 
 def static(*sizes: Size) -> list[int] | None:

@@ -274,7 +274,7 @@ class Values:
             initialiser.name = _free(self._wanted[initialiser], taken)
         names: set[str] = set(self._node_names.values())
         for node in _flat(self.nodes):
-            for graph in _bodies(node):
+            for graph in bodies(node):
                 for value in graph.inputs:
                     value.name = _free(f"{self._stems[value]}/state", taken)
             helper = f"{self._stems[node.outputs[0]]}/{node.op_type}"
@@ -285,7 +285,7 @@ class Values:
             node.name = _free(helper, names) if claimed is None else claimed
 
 
-def _bodies(node: ir.Node) -> list[ir.Graph]:
+def bodies(node: ir.Node) -> list[ir.Graph]:
     """The graphs inside a node."""
     kind = ir.AttributeType.GRAPH
     return [found.as_graph() for found in node.attributes.values() if found.type == kind]
@@ -295,7 +295,7 @@ def _flat(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:
     """Nodes with those inside them, these last."""
     for node in nodes:
         yield node
-        for graph in _bodies(node):
+        for graph in bodies(node):
             yield from _flat(graph)
 
 

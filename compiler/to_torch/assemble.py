@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields
 
@@ -51,6 +51,7 @@ class Assembler:
         self.stages: dict[Value, list[str]] = {}
         for name, value in graph.stages.items():
             self.stages.setdefault(value, []).append(name)
+        self.places = _places(graph.path_order)
 
     def body(self, region: Region, plans: Mapping[Region, ClassPlan]) -> Body:
         """The body of a region whose inner regions have classes."""
@@ -96,6 +97,7 @@ class _Assembly:
                 self._add_region(item)
             else:
                 self._add_node(self._graph[item])
+        self._order_slots()
         channels = [self._guesses.channels.get(value) for _, value in self._outputs]
         symbols = self._guesses.symbols
         structural = self._guesses.structural
@@ -111,6 +113,17 @@ class _Assembly:
         for part in path[len(prefix) :].split("."):
             slot = slot.child(part)
         return slot
+
+    def _order_slots(self) -> None:
+        """Attributes in the order of the weights; slots without a place in it stay behind."""
+        places = self._owner.places
+        if not places:
+            return
+        prefix = self._region.path.split(".") if self._region.path else []
+        for slot in self._root.walk():
+            path = (*prefix, *slot.keys)
+            found = sorted(slot.children, key=lambda key: places.get((*path, key), len(places)))
+            slot.children = {key: slot.children[key] for key in found}
 
     # -- nodes
 
@@ -268,6 +281,16 @@ class _Assembly:
             else:
                 found[symbol] = self._guesses.argument(child, symbol, value, reads)
         return found
+
+
+def _places(order: Sequence[str]) -> dict[tuple[str, ...], int]:
+    """For every level of the weight paths, its place among all."""
+    found: dict[tuple[str, ...], int] = {}
+    for path in order:
+        parts = tuple(path.split("."))
+        for end in range(1, len(parts) + 1):
+            found.setdefault(parts[:end], len(found))
+    return found
 
 
 def _equal(left: Construction, right: Construction) -> bool:

@@ -11,12 +11,10 @@ Non-goals: separable branches, activations with a slope, branches that somebody 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
 from compiler.to_triton.regions import Activation, AsppBlock, ConvBlock
+from compiler.to_triton.whole import Whole, common, owns, with_wholes
 from segdsl.analysis.shapes import shapes
-from segdsl.ir import Graph, Instance, Node, Value
+from segdsl.ir import Graph, Node, Value
 from segdsl.ops.combine import Concat
 from segdsl.ops.operands import axis_index
 from segdsl.ops.pool import GlobalAvgPool
@@ -29,56 +27,10 @@ _FLAT = ("nearest", "nearest_exact", "bilinear")
 """Modes that make a constant map of one pixel."""
 
 
-@dataclass(frozen=True)
-class Pyramid:
-    """Nodes that become one: all of them, the last at the end, and what they read."""
-
-    op: AsppBlock
-    nodes: tuple[str, ...]
-    path: str
-    x: Value
-
-
 def fuse_aspp(graph: Graph) -> Graph:
     """The graph with every pyramid as one node; the same object if there is none."""
-    found = {p.nodes[-1]: p for node in graph.nodes() if (p := _Match(graph, node).pyramid())}
-    if not found:
-        return graph
-    gone = {name for pyramid in found.values() for name in pyramid.nodes[:-1]}
-    new = Graph(graph.name, graph.settings)
-    new.source, new.doc = graph.source, graph.doc
-    inner: set[Instance] = set()
-    for name in graph:
-        if name in found:
-            node, inside = _placed(graph[name], found[name])
-            inner |= inside
-            new.add(node, (found[name].x,))
-        elif name not in gone:
-            new.add(graph[name], graph.operands(name))
-    new.stages = {name: value for name, value in graph.stages.items() if value.node not in gone}
-    new.ports = {
-        instance: ports
-        for instance, ports in graph.ports.items()
-        if instance not in inner
-        and all(value.node not in gone for value in _values(ports.inputs + ports.outputs))
-    }
-    return new
-
-
-def _placed(last: Node, pyramid: Pyramid) -> tuple[Node, set[Instance]]:
-    """The node, outside the blocks that it is all of; and those blocks."""
-    depth = len(last.scope)
-    for i, frame in enumerate(last.scope):
-        if isinstance(frame, Instance) and f"{frame.path}.".startswith(f"{pyramid.path}."):
-            depth = i
-            break
-    inside = {frame for frame in last.scope[depth:] if isinstance(frame, Instance)}
-    scope = last.scope[:depth]
-    return replace(last, op=pyramid.op, path=pyramid.path, folded=None, scope=scope), inside
-
-
-def _values(held: Sequence[tuple[str, Value | tuple[Value, ...]]]) -> list[Value]:
-    return [v for _, x in held for v in ((x,) if isinstance(x, Value) else x)]
+    pyramids = (_Match(graph, node).pyramid() for node in graph.nodes())
+    return with_wholes(graph, (pyramid for pyramid in pyramids if pyramid is not None))
 
 
 class _Match:
@@ -90,7 +42,7 @@ class _Match:
         self.convs: list[tuple[Node, ConvBlock]] = []
         self.pool: int | None = None
 
-    def pyramid(self) -> Pyramid | None:
+    def pyramid(self) -> Whole | None:
         """What was found, or None."""
         last = self._mixed()
         if last is None:
@@ -153,11 +105,11 @@ class _Match:
         """The node that makes a value, if just one node reads it."""
         return self.graph[value.node] if len(self.graph.users(value.node)) == 1 else None
 
-    def _made(self, last: ConvBlock, concat: Node, x: Value) -> Pyramid | None:
+    def _made(self, last: ConvBlock, concat: Node, x: Value) -> Whole | None:
         ops = [op for _, op in self.convs]
         branches = [op for i, op in enumerate(ops) if i != self.pool]
         pool = None if self.pool is None else ops[self.pool]
-        path, names = _common([*(node for node, _ in self.convs), self.last])
+        path, names = common([*(node for node, _ in self.convs), self.last])
         alike = len({(op.conv.out, op.act) for op in branches}) == 1
         acts = [branches[0].act, last.act, *([pool.act] if pool is not None else [])]
         plain = all(op.after.name == "none" for op in ops)
@@ -165,7 +117,7 @@ class _Match:
         biased = len({op.conv.bias for op in [*ops, last]}) == 1
         nodes = (*self.nodes, concat.name, self.last.name)
         rates = tuple(_rate(op) or 0 for op in branches)
-        if not (alike and plain and biased and any(rates) and self._owns(path, nodes)):
+        if not (alike and plain and biased and any(rates) and owns(self.graph, path, nodes)):
             return None
         op = AsppBlock(
             tuple(op.conv for op in branches),
@@ -179,18 +131,7 @@ class _Match:
             mixed_act=last.act,
             fused=tuple(word for name in nodes for word in _words(self.graph[name])),
         )
-        return Pyramid(op, nodes, path, x)
-
-    def _owns(self, path: str, nodes: Sequence[str]) -> bool:
-        """Whether the path holds these arrays only, and no name that outlives them."""
-        if not path:
-            return False
-        mine = set(nodes)
-        paths = [n.path or "" for n in self.graph.nodes() if n.name not in mine]
-        names = [name for name, value in self.graph.stages.items() if value.node in nodes[:-1]]
-        return not any(f"{other}.".startswith(f"{path}.") for other in paths) and all(
-            name.startswith(f"{path}.") for name in names
-        )
+        return Whole(op, nodes, path, x)
 
 
 def _rate(op: ConvBlock) -> int | None:
@@ -203,15 +144,6 @@ def _rate(op: ConvBlock) -> int | None:
     if conv.kernel == _UNIT:
         return 0 if sides == {0} else None
     return rate if conv.kernel == Pair(3, 3) and sides == {rate} else None
-
-
-def _common(nodes: Sequence[Node]) -> tuple[str, tuple[str, ...]]:
-    """The levels that all paths have in common, and the rest of each path."""
-    split = [(node.path or "").split(".") for node in nodes]
-    shared = 0
-    while all(len(p) > shared + 1 for p in split) and len({p[shared] for p in split}) == 1:
-        shared += 1
-    return ".".join(split[0][:shared]), tuple(".".join(p[shared:]) for p in split)
 
 
 def _words(node: Node) -> tuple[str, ...]:

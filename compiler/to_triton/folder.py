@@ -14,9 +14,12 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from compiler.files import sync_folder
 from compiler.to_torch.emit import emit, net_class
 from compiler.to_triton.plan import Plan
 from compiler.to_triton.prepare import IN_FOLDER, Prepared, runtime
+from compiler.together import exchanged, locked
+from compiler.weights.files import safetensors_pieces
 from segdsl.diagnostics import Diagnostic, SegError, text_helps
 
 MARK = "plan.json"
@@ -81,6 +84,9 @@ __all__ = ["{net}", "load", "policy", "read_weights"]
 def write_folder(path: str | Path, ready: Prepared, plan: Plan, accepts: Sequence[str]) -> None:
     """Write the folder whole or not at all; one that this wrote before is replaced.
 
+    Everything is on the disk under a hidden name before the folders change places, in one step
+    where the system can: a process that imports it sees the old folder or the new one.
+
     Raises:
         SegError: E0106, the path cannot be written, or something else is there.
     """
@@ -93,7 +99,10 @@ def write_folder(path: str | Path, ready: Prepared, plan: Plan, accepts: Sequenc
     try:
         _fill(building, target.name, ready, plan, accepts)
         building.chmod(0o755)
-        _swap(building, target)
+        _flush(building)
+        with locked(target.parent):
+            _swap(building, target)
+            sync_folder(target.parent)
     except OSError as error:
         raise _unwritable(path, error.strerror or str(error)) from error
     finally:
@@ -134,7 +143,8 @@ def _fill(folder: Path, name: str, ready: Prepared, plan: Plan, accepts: Sequenc
         INIT.format(net=net, folder=name), encoding="utf-8", newline="\n"
     )
     (folder / MARK).write_text(plan.as_json(), encoding="utf-8", newline="\n")
-    ready.arrays.to_safetensors(folder / "weights.safetensors")
+    with open(folder / "weights.safetensors", "wb") as file:
+        file.writelines(safetensors_pieces(ready.arrays))
     _copy(files("compiler") / "to_triton" / "kernels", folder / "kernels")
 
 
@@ -145,18 +155,39 @@ def _copy(source: Traversable, target: Path) -> None:
             (target / entry.name).write_bytes(entry.read_bytes())
 
 
+def _flush(folder: Path) -> None:
+    """Make every file below a folder survive a power cut."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)
+            continue
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    sync_folder(folder)
+
+
 def _swap(building: Path, target: Path) -> None:
-    """Put the new folder in the place of the old one, which is kept until the new one stands."""
+    """Put the new folder in the place of the old one.
+
+    Where two names cannot be exchanged in one step, the old folder is kept until the new one
+    stands; a kill between the two steps then leaves none, which nobody can import.
+    """
     if not os.path.lexists(target):
         building.rename(target)
         return
+    if exchanged(building, target):
+        return
     aside = Path(tempfile.mkdtemp(prefix=f".{target.name[:64]}.old.", dir=target.parent))
-    target.rename(aside / "old")
     try:
-        building.rename(target)
-    except OSError:
-        (aside / "old").rename(target)
-        raise
+        target.rename(aside / "old")
+        try:
+            building.rename(target)
+        except BaseException:
+            (aside / "old").rename(target)
+            raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -54,8 +54,7 @@ def fuse(graph: Graph) -> Graph:
         return graph
     last = {region.nodes[-1]: region for region in found}
     gone = {name for region in found for name in region.nodes[:-1]}
-    new = Graph(graph.name, graph.settings)
-    new.source, new.doc = graph.source, graph.doc
+    new = graph.blank()
     for name in graph:
         if name in last:
             region = last[name]
@@ -109,8 +108,8 @@ class _Scan:
         nodes, operands = [conv.name], list(self.graph.operands(conv.name))
         act, after = NO_ACTIVATION, NO_ACTIVATION
         user = self._only_user(conv.name)
-        if user is not None and _activation(user.op) is not None:
-            act = _activation(user.op) or act
+        if user is not None and activation_of(user.op) is not None:
+            act = activation_of(user.op) or act
             nodes.append(user.name)
             user = self._only_user(user.name)
         residual = self._residual(user, nodes[-1]) if user is not None else None
@@ -118,8 +117,8 @@ class _Scan:
             nodes.append(user.name)
             operands.append(residual)
             user = self._only_user(user.name)
-            if user is not None and _activation(user.op) is not None:
-                after = _activation(user.op) or after
+            if user is not None and activation_of(user.op) is not None:
+                after = activation_of(user.op) or after
                 nodes.append(user.name)
         names = tuple(self.graph[name].op.name for name in nodes)
         return Region(
@@ -142,7 +141,8 @@ class _Scan:
         return other if self.types[other] == self.types[Value(inner)] else None
 
 
-def _activation(op: Op) -> Activation | None:
+def activation_of(op: Op) -> Activation | None:
+    """The activation that an operator is, if an epilogue has it."""
     if isinstance(op, activation.Gelu):
         return Activation("gelu") if op.approx is None else None
     name = _NAMES.get(type(op))

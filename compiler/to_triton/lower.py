@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from compiler.to_torch.crf import mean_field
 from compiler.to_torch.lower import Arg, Layer, Literal, Make, layer, size
-from compiler.to_triton.fields import WindowField
+from compiler.to_triton.dcnv3 import Dcnv3Block
+from compiler.to_triton.fields import KernelField
 from compiler.to_triton.regions import AsppBlock, ConvBlock, UpsampleArgmax
 from compiler.to_triton.sampling import DeformableSampling
+from segdsl.ops.deform import Dcnv3Core
 from segdsl.types import Feature
 
 
@@ -68,12 +70,19 @@ def upsample_argmax(op: UpsampleArgmax, *inputs: Feature) -> Layer:
 
 @layer.register
 def deformable_sampling(op: DeformableSampling, *inputs: Feature) -> Layer:
-    core = op.core
-    limit = None if core.offset_limit is None else float(core.offset_limit)
     args = (
-        Arg(core.groups, "groups", origin="groups"),
+        Arg(op.core.groups, "groups", origin="groups"),
+        Arg(tuple(op.core.stride), "stride", (1, 1)),
+        *_points(op.core),
+    )
+    return Layer("deformable_sampling({0}, {1}, {2}{args})", args)
+
+
+def _points(core: Dcnv3Core) -> tuple[Arg, ...]:
+    """Where the points lie and what becomes of the mask."""
+    limit = None if core.offset_limit is None else float(core.offset_limit)
+    return (
         Arg(tuple(core.kernel), "kernel", (3, 3)),
-        Arg(tuple(core.stride), "stride", (1, 1)),
         Arg((core.sides.top, core.sides.left), "padding", (1, 1)),
         Arg(tuple(core.dilation), "dilation", (1, 1)),
         Arg(float(core.offset_scale), "offset_scale", 1.0, "offset_scale"),
@@ -81,12 +90,29 @@ def deformable_sampling(op: DeformableSampling, *inputs: Feature) -> Layer:
         Arg(core.remove_center, "remove_center", False, "remove_center"),
         Arg(limit, "offset_limit", None, "offset_limit"),
     )
-    return Layer("deformable_sampling({0}, {1}, {2}{args})", args)
 
 
 @layer.register
-def window_field(op: WindowField, *inputs: Feature) -> Layer:
+def dcnv3_block(op: Dcnv3Block, *inputs: Feature) -> Layer:
+    sides = op.branch.sides
+    args = (
+        Arg(inputs[0].channels, origin=0),
+        Arg(op.out.out, origin="out"),
+        Arg(op.core.groups, "groups", origin="groups"),
+        Arg(op.names, "names"),
+        Arg(tuple(op.core.stride), "stride", (1, 1)),
+        *_points(op.core),
+        Arg(tuple(op.branch.kernel), "dw_kernel", (3, 3)),
+        Arg((sides.top, sides.left), "dw_padding", (1, 1)),
+        Arg(float(op.norm.eps), "eps", 1e-6, "eps"),
+        Arg(op.act, "act", "gelu"),
+    )
+    return Layer("{self}({0})", make=Make("DCNv3Block", args), passes_channels=False)
+
+
+@layer.register
+def kernel_field(op: KernelField, *inputs: Feature) -> Layer:
     """The torch target's call, with the text of the library that it calls as first argument."""
     plain = mean_field(op, *inputs)
-    head = "window_field((mean_field, unary_scores, features), "
+    head = f"{op.call}(({', '.join(op.library)}), "
     return replace(plain, call=head + plain.call.removeprefix("mean_field("))

@@ -6,17 +6,25 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from compiler.to_triton.fields import WindowField
-from compiler.to_triton.fields import no_kernel as no_window
+from compiler.to_triton.dcnv3 import Dcnv3Block
+from compiler.to_triton.dense import DenseBlock
+from compiler.to_triton.fields import KernelField
+from compiler.to_triton.fields import no_kernel as no_field
+from compiler.to_triton.merge import EnlargedConv, MergedConv, no_merge
+from compiler.to_triton.preact import PreConv, no_prologue
 from compiler.to_triton.regions import AsppBlock, ConvBlock, UpsampleArgmax
 from compiler.to_triton.sampling import DeformableSampling, no_kernel
 from segdsl.analysis.cost import macs
 from segdsl.analysis.shapes import shapes
 from segdsl.ir import Graph, Node, Value
+from segdsl.ops.base import Op
+from segdsl.ops.combine import Concat
 from segdsl.ops.conv import Conv, ConvTranspose, Linear
 from segdsl.ops.crf import MeanField
 from segdsl.ops.deform import Dcnv3Core
+from segdsl.ops.norm import BatchNorm
 from segdsl.ops.ports import Input, Output, Weight
+from segdsl.ops.resize import Resize
 from segdsl.types import Feature
 from segdsl.version import __version__
 
@@ -30,6 +38,15 @@ OUT_MULTIPLE = 8
 AT_THE_CALL = "at the call, if this size was measured to win"
 
 
+_KERNELS: Mapping[type[Op], str] = {
+    MergedConv: "merge_conv",
+    EnlargedConv: "merge_conv",
+    PreConv: "pre_conv",
+    DenseBlock: "dense_block",
+}
+"""The kernels of regions that are only made where a kernel can take them."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of the plan.
@@ -41,6 +58,7 @@ class Row:
         reason: why it is the library, or how the kernel is chosen.
         macs: its multiply-accumulates at the size of the plan; None without a size.
         line: of the source.
+        kernel_macs: those of `macs` that the kernel can take; None where that is all of them.
     """
 
     name: str
@@ -49,6 +67,14 @@ class Row:
     reason: str
     macs: int | None
     line: int
+    kernel_macs: int | None = None
+
+    @property
+    def taken(self) -> int:
+        """The multiply-accumulates that a kernel can take."""
+        if self.kernel == "library":
+            return 0
+        return (self.macs if self.kernel_macs is None else self.kernel_macs) or 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +90,7 @@ class Plan:
         total = sum(row.macs or 0 for row in self.rows)
         if self.size is None or not total:
             return None
-        return sum(row.macs or 0 for row in self.rows if row.kernel != "library") / total
+        return sum(row.taken for row in self.rows) / total
 
     def as_json(self) -> str:
         """The text of `plan.json`; only additions within a version."""
@@ -104,7 +130,7 @@ def _cells(row: Row) -> tuple[str, str, str, str, str]:
 
 def plan(graph: Graph, size: Mapping[str, int] | None = None) -> Plan:
     """The plan of a fused graph; `size` gives every symbol a value, for the counts."""
-    types = shapes(graph)
+    types = shapes(graph, size)
     counts = macs(graph, size) if size is not None else {}
     rows = [
         _row(graph, node, types, counts.get(node.name, 0) if size is not None else None)
@@ -119,12 +145,22 @@ def _row(graph: Graph, node: Node, types: Mapping[Value, Feature], count: int | 
     if isinstance(op, UpsampleArgmax):
         fused = ("resize", "argmax")
         return Row(node.name, fused, "upsample_argmax", AT_THE_CALL, count, node.span.line)
-    if isinstance(op, WindowField):
-        return Row(node.name, ("mean_field",), "window_filter", AT_THE_CALL, count, node.span.line)
+    if isinstance(op, KernelField):
+        maps = [types[value] for value in graph.operands(node.name)]
+        inside = op.kernel_macs(*maps) if count is not None else None
+        fused = ("mean_field",)
+        return Row(node.name, fused, op.kernel, AT_THE_CALL, count, node.span.line, inside)
+    if isinstance(op, Dcnv3Block):
+        inside = op.kernel_macs(types[graph.operands(node.name)[0]]) if count is not None else None
+        return Row(node.name, op.fused, "dcnv3", AT_THE_CALL, count, node.span.line, inside)
     if isinstance(op, DeformableSampling):
         return Row(node.name, ("dcnv3_core",), "dcnv3", AT_THE_CALL, count, node.span.line)
+    if type(op) in _KERNELS:
+        assert isinstance(op, MergedConv | EnlargedConv | PreConv | DenseBlock)
+        return Row(node.name, op.fused, _KERNELS[type(op)], AT_THE_CALL, count, node.span.line)
     if not isinstance(op, ConvBlock | AsppBlock):
-        return Row(node.name, (op.name,), "library", _why(node), count, node.span.line)
+        why = _unfused(graph, node) or _why(node)
+        return Row(node.name, (op.name,), "library", why, count, node.span.line)
     conv = op.conv if isinstance(op, ConvBlock) else op.branches[0]
     reason = _no_template(conv, types[graph.operands(node.name)[0]].channels)
     kernel = "library" if reason else "conv" if isinstance(op, ConvBlock) else "aspp"
@@ -143,11 +179,18 @@ def _no_template(conv: Conv, channels: int) -> str:
     return ""
 
 
+def _unfused(graph: Graph, node: Node) -> str:
+    """Why a node is not part of a convolution behind it; "" where it is no candidate."""
+    if isinstance(node.op, BatchNorm):
+        return no_prologue(graph, node)
+    return no_merge(graph, node) if isinstance(node.op, Concat | Resize) else ""
+
+
 def _why(node: Node) -> str:
     if isinstance(node.op, Conv):
         return "no template: unequal padding, or shared weights"
     if isinstance(node.op, MeanField):
-        return no_window(node.op)
+        return no_field(node.op)
     if isinstance(node.op, Dcnv3Core):
         return no_kernel(node.op)
     if isinstance(node.op, ConvTranspose | Linear):

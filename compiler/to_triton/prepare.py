@@ -8,11 +8,18 @@ from os import PathLike
 
 from compiler.pipeline import optimize
 from compiler.to_torch.runtime import Runtime
-from compiler.to_triton import lower  # noqa: F401  (registers how regions are written)
+from compiler.to_triton import (  # noqa: F401  (they register how regions are written)
+    lower,
+    lower_merged,
+)
 from compiler.to_triton.aspp import fuse_aspp
-from compiler.to_triton.fields import WindowField, fuse_fields
+from compiler.to_triton.dcnv3 import Dcnv3Block, fuse_dcnv3
+from compiler.to_triton.dense import DenseBlock, fuse_dense
+from compiler.to_triton.fields import METHODS, fuse_fields
 from compiler.to_triton.fuse import fuse
 from compiler.to_triton.labels import fuse_labels
+from compiler.to_triton.merge import EnlargedConv, MergedConv, fuse_merged
+from compiler.to_triton.preact import PreConv, fuse_preact
 from compiler.to_triton.regions import AsppBlock, ConvBlock, UpsampleArgmax
 from compiler.to_triton.sampling import DeformableSampling, fuse_sampling
 from compiler.weights.baking import baked_graph, baked_weights
@@ -29,9 +36,14 @@ IN_FOLDER = ".kernels.blocks"
 NAMES: Mapping[type[Op], tuple[str, ...]] = {
     AsppBlock: ("ASPPBlock",),
     ConvBlock: ("ConvBlock",),
+    MergedConv: ("MergedConvBlock",),
+    EnlargedConv: ("MergedConvBlock",),
+    PreConv: ("PreConvBlock",),
+    DenseBlock: ("DenseBlock",),
     UpsampleArgmax: ("enlarged_labels", "upsample_labels"),
+    Dcnv3Block: ("DCNv3Block",),
     DeformableSampling: ("deformable_sampling",),
-    WindowField: ("window_field",),
+    **{field: (field.call,) for field in METHODS.values()},
 }
 """What the source of each operator of a fused graph needs from there."""
 
@@ -50,8 +62,9 @@ def fused_graph(graph: Graph) -> Graph:
 
 
 def _fused(folded: Graph) -> Graph:
-    convolved = fuse_aspp(fuse(baked_graph(folded)))
-    return fuse_fields(fuse_sampling(fuse_labels(convolved)))
+    convolved = fuse_merged(fuse_aspp(fuse(baked_graph(folded))))
+    convolved = fuse_preact(fuse_dense(convolved))
+    return fuse_fields(fuse_sampling(fuse_dcnv3(fuse_labels(convolved))))
 
 
 def runtime(graph: Graph, module: str) -> Runtime | None:

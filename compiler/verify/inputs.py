@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from compiler.weights.table import Array
-from segdsl.acceptance import refused_size
+from segdsl.conflicts import refused_size
 from segdsl.analysis.shapes import shapes, size_symbols
 from segdsl.analysis.sizes import SizeSet, Undecidable, sizes, solve
 from segdsl.diagnostics import Diagnostic, SegError
@@ -168,7 +168,7 @@ class _Choice:
         for name, n in result.items():
             for accepted in self._sets(name):
                 if n not in accepted:
-                    raise SegError(refused_size(name, n, accepted))
+                    raise SegError(refused_size(self._graph, name, n, accepted))
         return result
 
     def _picture(self, name: str, start: int, other: int, *, odd: bool) -> int:

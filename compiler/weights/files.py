@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 from os import PathLike, fspath
 from typing import IO, Any, Literal
 
@@ -320,12 +321,22 @@ def write_safetensors(
         SegError: the file cannot be written (E0106).
         ValueError: an array's element type, a name or the metadata cannot be stored.
     """
+    pieces = safetensors_pieces(arrays, metadata)
+    with replacing(fspath(path)) as file:
+        file.writelines(pieces)
+
+
+def safetensors_pieces(
+    arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None
+) -> Iterator[bytes | memoryview]:
+    """The content of such a file, one array after the other.
+
+    Raises:
+        ValueError: as `write_safetensors`, before the first piece.
+    """
     ordered = sorted(arrays.items(), key=lambda item: (-_rank(item[1]), item[0]))
     header = _header(ordered, metadata)
-    with replacing(fspath(path)) as file:
-        file.write(header)
-        for _, array in ordered:
-            file.write(_little(array).data)
+    return chain([header], (_little(array).data for _, array in ordered))
 
 
 def _rank(array: Array) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from segdsl.analysis.shapes import Shapes, shapes
@@ -28,15 +28,24 @@ def params(graph: Graph, table: Shapes | None = None) -> Params:
     """Every array of the network by full path, in state_dict order.
 
     That is the order of a module tree whose levels are made when first met: parameters of a level,
-    then its buffers, then the levels below. Nodes that share a path share its arrays.
+    then its buffers, then the levels below. A level is met where a `layer` declares it or a node
+    owns it. Nodes that share a path share its arrays.
     """
     table = shapes(graph) if table is None else table
     root = _Module()
-    for node in graph.nodes():
+    for node in _by_path(graph):
         inputs = tuple(table[value] for value in graph.operands(node.name))
         for path, param in node_params(node, inputs).items():
             _put(root, path, param)
     return dict(_walk(root))
+
+
+def _by_path(graph: Graph) -> Iterable[Node]:
+    """The nodes in the order in which the source names their paths."""
+    if not graph.path_order:
+        return graph.nodes()
+    rank = {path: i for i, path in enumerate(graph.path_order)}
+    return sorted(graph.nodes(), key=lambda node: rank.get(node.path or "", len(rank)))
 
 
 def node_params(node: Node, inputs: Sequence[Feature]) -> Params:

@@ -12,9 +12,9 @@ from segdsl.elaborate.conditions import check_constraints
 from segdsl.elaborate.declared import conform, hint_of, is_map_list, parameter_hint
 from segdsl.elaborate.dims import bind_bare, claim_shape
 from segdsl.elaborate.frame import Binding, Failed, Frame, Names, join
-from segdsl.elaborate.operators import argument
+from segdsl.elaborate.operators import argument, arranged_call
 from segdsl.elaborate.paths import default_path
-from segdsl.elaborate.signature import arrange, block_signature, is_port
+from segdsl.elaborate.signature import block_signature, is_port
 from segdsl.elaborate.state import Invocation, State, refuse
 from segdsl.elaborate.values import (
     Anything,
@@ -40,12 +40,7 @@ def instantiate(state: State, ref: BlockRef, call: Invocation) -> Anything:
     """
     block = ref.block
     path = call.path if call.path is not None else default_path(call.frame, block.name.name)
-    try:
-        arranged = arrange(
-            block_signature(block), call.args, call.piped is not None, call.callee_span
-        )
-    except SegError as error:
-        raise SegError(*(at_user(d, call.frame.scope) for d in error.diagnostics)) from error
+    arranged = arranged_call(block_signature(block), call)
     _check_depth(state, call)
     label = _label(call, path)
     frame = Frame(
@@ -111,6 +106,8 @@ def _arguments(
         name = param.name.name
         if place == 0 and call.piped is not None:
             value, span = call.piped
+        elif call.maps is not None and name in call.maps:
+            value, span = call.maps[name]
         elif name in arranged:
             arg = arranged[name]
             span = arg.value.span

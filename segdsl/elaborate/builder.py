@@ -18,6 +18,7 @@ from segdsl.diagnostics import (
     text_helps,
 )
 from segdsl.elaborate.frame import Frame
+from segdsl.elaborate.order import PathOrder
 from segdsl.elaborate.values import LayerRef, Map
 from segdsl.infer import at_user, explain, infer, requirements
 from segdsl.ir import Graph, Instance, Node, Scope, Turn, Value
@@ -69,6 +70,7 @@ class Builder:
     owners: dict[str, _Owner] = field(default_factory=dict[str, _Owner])
     tensors: dict[str, Span] = field(default_factory=dict[str, Span])
     levels: dict[str, Span] = field(default_factory=dict[str, Span])
+    order: PathOrder = field(default_factory=PathOrder)
     learned: int = 0
     ports: int = 0
     symbols: frozenset[str] = frozenset()
@@ -175,6 +177,7 @@ class Builder:
         other = self.owners.get(path)
         if other is None:
             self._claim_tensors(path, params, frame, span)
+            self.order.add(path)
             self.owners[path] = _Owner(op, params, span, frame.layer, frame.scope)
             return
         if frame.layer is None or other.layer is not frame.layer:

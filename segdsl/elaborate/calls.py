@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from segdsl import syntax
+from segdsl.diagnostics import SegError
 from segdsl.elaborate.blocks import instantiate
 from segdsl.elaborate.builtins import call_builtin
 from segdsl.elaborate.frame import Frame
 from segdsl.elaborate.operators import call_operator, call_term
 from segdsl.elaborate.paths import written_path
+from segdsl.elaborate.signature import Parameter, Signature, arrange_maps, signature_of
 from segdsl.elaborate.state import Invocation, State, refuse
 from segdsl.elaborate.values import (
     Anything,
@@ -20,6 +22,7 @@ from segdsl.elaborate.values import (
     OperatorRef,
     TermRef,
 )
+from segdsl.infer import at_user
 from segdsl.source import Span
 
 
@@ -71,19 +74,16 @@ def dispatch(state: State, callee: Callee, invocation: Invocation) -> Anything:
 
 
 def _call_layer(state: State, layer: LayerRef, invocation: Invocation) -> Anything:
-    """A use of a declared layer: its own arguments and path, the caller's map."""
+    """A use of a declared layer: its own arguments and path, the caller's maps."""
     frame = invocation.frame
     if invocation.path is not None:
         message = f"`{layer.name}` has its weight path from its declaration"
         refuse(frame, "E2017", message, invocation.path_span or invocation.span)
-    piped = invocation.piped
-    if invocation.args:
-        if piped is not None or len(invocation.args) > 1 or invocation.args[0].name is not None:
-            message = f"`{layer.name}` is a layer: it takes one map and no arguments"
-            refuse(frame, "E2002", message, invocation.args[0].span)
-        argument = invocation.args[0]
-        piped = (state.evaluate(state, frame, argument.value), argument.span)
     inner = replace(frame, layer=layer)
+    maps = _maps(state, layer, invocation)
+    piped = invocation.piped
+    if isinstance(layer.callee, BuiltinRef) and piped is None:
+        piped = maps["x"]
     return dispatch(
         state,
         layer.callee,
@@ -93,8 +93,30 @@ def _call_layer(state: State, layer: LayerRef, invocation: Invocation) -> Anythi
             args_frame=layer.frame,
             args=layer.args,
             piped=piped,
+            maps=maps,
             path=layer.path,
             path_span=invocation.callee_span,
             label=invocation.label or layer.name,
         ),
     )
+
+
+Given = dict[str, tuple[Anything, Span]]
+
+
+def _maps(state: State, layer: LayerRef, invocation: Invocation) -> Given:
+    """The maps of one use of a layer that do not flow in, by the operand's name."""
+    frame, piped = invocation.frame, invocation.piped is not None
+    sig = signature_of(layer.callee) or _ONE_MAP
+    try:
+        given = arrange_maps(sig, layer.name, invocation.args, piped, invocation.callee_span)
+    except SegError as error:
+        raise SegError(*(at_user(d, frame.scope) for d in error.diagnostics)) from error
+    return {
+        name: (state.evaluate(state, frame, arg.value), arg.value.span)
+        for name, arg in given.items()
+    }
+
+
+_ONE_MAP = Signature("", (Parameter("x", True, True, True),))
+"""What a function of the language takes that is used as a layer (`activation`)."""

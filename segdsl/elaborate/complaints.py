@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from segdsl import syntax
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, Label, text_helps
+from segdsl.elaborate.foreign import foreign_call, is_foreign
 from segdsl.imports import STANDARD, Module
 from segdsl.ops.base import OPS
 from segdsl.ops.terms import TERMS
 from segdsl.source import Span
-from segdsl.spelling import FOREIGN_CALLABLES, foreign_framework, nearest
+from segdsl.spelling import nearest
 from segdsl.types import INITIALISERS
 
 BUILTINS = frozenset(
@@ -71,6 +72,8 @@ def unknown_callable(
     local: Iterable[str] = (),
     bound: str = "",
     args: tuple[syntax.Arg, ...] = (),
+    *,
+    piped: bool = False,
 ) -> Diagnostic:
     """E1001 or E1002: nothing can be called by this name.
 
@@ -81,9 +84,10 @@ def unknown_callable(
         local: names of layers and blocks that are bound here.
         bound: what the name is here, if it is bound as something that cannot be called.
         args: the arguments of the call, for the translation of a foreign one.
+        piped: whether a map flows into the call.
     """
-    if name in FOREIGN_CALLABLES:
-        return _foreign(name, span, args)
+    if is_foreign(name):
+        return foreign_call(name, span, args, piped=piped)
     entry = module.items.get(name)
     if entry is not None and isinstance(entry[0], syntax.Net):
         return Diagnostic(
@@ -103,22 +107,6 @@ def unknown_callable(
     helps = guess_help(name, callable_names(module) | set(local), span)
     message = f"there is no operation or block `{name}`"
     return Diagnostic("E1001", message, span, notes=notes, helps=helps)
-
-
-def _foreign(name: str, span: Span, args: tuple[syntax.Arg, ...]) -> Diagnostic:
-    translated = FOREIGN_CALLABLES[name]
-    message = f"`{name}` is {foreign_framework(name)} name; here it is `{translated}`"
-    if not translated.isidentifier():
-        helps = text_helps(f"write `a {translated} b`")
-        return Diagnostic("E1002", message, span, helps=helps)
-    edit = Edit(span, translated)
-    text = translated
-    if args:
-        text = f"{translated}({', '.join(arg.span.text for arg in args)})"
-    help = Help(f"write `{text}`", (edit,), Applicability.LIKELY)
-    inferred = translated in ("conv", "conv_transpose", "linear", "bn")
-    notes = ("input channels are inferred: they are not an argument",) if inferred else ()
-    return Diagnostic("E1002", message, span, notes=notes, helps=(help,))
 
 
 def unknown_value(

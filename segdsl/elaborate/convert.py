@@ -9,9 +9,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 from segdsl import syntax
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, text_helps
 from segdsl.elaborate.values import Anything, Quantity, describe
+from segdsl.foreign import CALLS, framework
 from segdsl.ops.terms import Term
 from segdsl.source import Span
-from segdsl.spelling import FOREIGN_CALLABLES, foreign_framework, nearest
+from segdsl.spelling import nearest
 from segdsl.symbolic import Formula
 from segdsl.types import Initialiser, Pair, Sides, Slot
 
@@ -203,10 +204,10 @@ def wrong_value(name: str, value: Anything, mismatch: Mismatch, span: Span) -> D
 
 
 def _translation(word: str) -> tuple[str, ...]:
-    translated = FOREIGN_CALLABLES.get(word)
-    if translated is None or not translated.isidentifier():
+    translated = CALLS[word].target if word in CALLS else ""
+    if not translated.isidentifier():
         return ()
-    return (f"`{word}` is {foreign_framework(word)} name; here it is `{translated}`",)
+    return (f"`{word}` is {framework(word)} name; here it is `{translated}`",)
 
 
 def _sentence(name: str, value: Anything, mismatch: Mismatch) -> str:

@@ -12,7 +12,7 @@ from segdsl.elaborate.calls import Target, call
 from segdsl.elaborate.declared import conform, hint_of
 from segdsl.elaborate.frame import FAILED, Failed, Frame
 from segdsl.elaborate.heads import refuse_type
-from segdsl.elaborate.lookup import callee, find_callable, no_value
+from segdsl.elaborate.lookup import callee, find_callable, no_value, refuse_foreign
 from segdsl.elaborate.operators import argument
 from segdsl.elaborate.paths import next_taps, statement_binding
 from segdsl.elaborate.state import State, deeper, refuse
@@ -288,6 +288,7 @@ def _attribute(state: State, frame: Frame, expr: syntax.Attr) -> Anything:
             if entry is not None and isinstance(entry[0], syntax.Const):
                 return constant(state, entry[0], entry[1])
             return callee(state, frame, expr, evaluate)
+    refuse_foreign(frame, expr)
     value = evaluate(state, frame, expr.value)
     name = expr.name.name
     if isinstance(value, Record):

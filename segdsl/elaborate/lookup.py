@@ -8,6 +8,7 @@ from typing import NoReturn
 from segdsl import syntax
 from segdsl.diagnostics import Diagnostic, SegError
 from segdsl.elaborate.complaints import BUILTINS, no_such_item, unknown_callable, unknown_value
+from segdsl.elaborate.foreign import foreign_call, is_foreign, own_name, prefixed
 from segdsl.elaborate.frame import Failed, Frame
 from segdsl.elaborate.state import State, refuse
 from segdsl.elaborate.values import (
@@ -73,6 +74,8 @@ def callee(state: State, frame: Frame, expr: syntax.Expr, evaluate: EvaluateExpr
         module = frame.module.modules.get(expr.value.name)
         if module is not None and frame.names.find(expr.value.name) is None:
             return _of_module(frame, module, expr)
+    if isinstance(expr, syntax.Attr):
+        refuse_foreign(frame, expr)
     value = evaluate(state, frame, expr)
     if not isinstance(value, CALLABLE):
         refuse(frame, "E2015", f"{describe(value)} cannot be called", expr.span)
@@ -86,6 +89,22 @@ def _of_module(frame: Frame, module: Module, expr: syntax.Attr) -> Callee:
     if not isinstance(found[0], syntax.Block):
         refuse(frame, "E2015", f"`{expr.span.text}` cannot be called", expr.span)
     return BlockRef(found[0], found[1])
+
+
+def refuse_foreign(frame: Frame, expr: syntax.Attr) -> None:
+    """Refuse `nn.Conv2d` and the like (E1002), unless a file or a name of the user's is called so.
+
+    The static pass has told how the whole call is written here.
+    """
+    root, name = prefixed(expr), expr.name.name
+    if root is None or frame.names.find(root) is not None:
+        return
+    if root in frame.module.modules or root in frame.module.items:
+        return
+    if is_foreign(name):
+        raise _refusal(frame, foreign_call(name, expr.span, (), piped=False, called=False))
+    if module_callable(frame.module, name) is not None:
+        raise _refusal(frame, own_name(name, expr.span))
 
 
 def _refusal(frame: Frame, diagnostic: Diagnostic) -> SegError:

@@ -75,6 +75,7 @@ def elaborate(
         check_constraints(state, frame, net.where, net.name.span)
         run_body(state, frame, net.body)
         _apply_overrides(state)
+        graph.path_order = state.builder.order.found()
         state.report_all(misfits(state.builder))
     except SegError as error:
         state.report(error)

@@ -18,7 +18,13 @@ from segdsl.elaborate.crf_remarks import remarks
 from segdsl.elaborate.frame import Frame
 from segdsl.elaborate.initialisers import ambiguous_choice, initialiser_problem, is_initialiser
 from segdsl.elaborate.paths import default_path
-from segdsl.elaborate.signature import Signature, arrange, operator_signature, term_signature
+from segdsl.elaborate.signature import (
+    Signature,
+    arrange,
+    arrange_layer,
+    operator_signature,
+    term_signature,
+)
 from segdsl.elaborate.state import Invocation, State, refuse
 from segdsl.elaborate.values import Anything, Map, Quantity, Record, TermValue, describe
 from segdsl.infer import at_user, explain
@@ -40,7 +46,7 @@ def call_operator(state: State, cls: type[Op], call: Invocation) -> Anything:
         SegError: arguments or operands are wrong.
     """
     frame = call.frame
-    arranged = _arrange(state, cls, call)
+    arranged = arranged_call(operator_signature(cls), call)
     operands, spans = _operands(state, cls, call, arranged)
     slots = Slots(operands, spans) if cls.slotted else None
     fields, parts = _fields(state, cls, call, arranged, slots)
@@ -80,7 +86,7 @@ def call_term(state: State, cls: type[Term], call: Invocation) -> TermValue:
     if call.path is not None:
         message = f"`{cls.name}` has no weights, so it takes no path"
         refuse(frame, "E2017", message, call.path_span or call.span)
-    arranged = _arranged(term_signature(cls), call)
+    arranged = arranged_call(term_signature(cls), call)
     values: dict[str, Anything] = {}
     spans: dict[str, Span] = {}
     parts: dict[str | int, Span] = {}
@@ -167,12 +173,15 @@ def _path(cls: type[Op], call: Invocation) -> str | None:
     return default_path(call.frame, cls.name)
 
 
-def _arrange(state: State, cls: type[Op], call: Invocation) -> Mapping[str, syntax.Arg]:
-    return _arranged(operator_signature(cls), call)
+def arranged_call(sig: Signature, call: Invocation) -> Mapping[str, syntax.Arg]:
+    """The arguments of a call by the name of the parameter.
 
-
-def _arranged(sig: Signature, call: Invocation) -> Mapping[str, syntax.Arg]:
+    Raises:
+        SegError: they do not fit.
+    """
     try:
+        if call.maps is not None:
+            return arrange_layer(sig, call.args, call.callee_span)
         return arrange(sig, call.args, call.piped is not None, call.callee_span)
     except SegError as error:
         raise SegError(*(at_user(d, call.frame.scope) for d in error.diagnostics)) from error
@@ -187,6 +196,9 @@ def _operands(
         if place == 0 and call.piped is not None:
             value, span = call.piped
             expr: syntax.Expr | None = None
+        elif call.maps is not None and name in call.maps:
+            value, span = call.maps[name]
+            expr = None
         elif name in arranged:
             expr = arranged[name].value
             value, span = state.evaluate(state, call.args_frame, expr), expr.span

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
+from segdsl.elaborate.signature import Signature
 from segdsl.elaborate.values import BlockRef, BuiltinRef, OperatorRef, TermRef
 from segdsl.source import Span
 
@@ -17,11 +18,17 @@ class Vague(Enum):
     """A map, a number or a list: nothing to call."""
     ANYTHING = "anything"
     """Perhaps something to call: a parameter of type `block`, an element of a list."""
-    LAYER = "a layer"
-    """A `layer`: takes one map and no arguments."""
 
 
-Meaning = OperatorRef | TermRef | BlockRef | BuiltinRef | Vague
+@dataclass(frozen=True)
+class LayerMeaning:
+    """A `layer`: takes the maps of what it is, and nothing else; None is anything."""
+
+    name: str
+    signature: Signature | None
+
+
+Meaning = OperatorRef | TermRef | BlockRef | BuiltinRef | LayerMeaning | Vague
 
 
 @dataclass(frozen=True)

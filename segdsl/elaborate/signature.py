@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 
 from segdsl import syntax
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, SegError, text_helps
+from segdsl.elaborate.foreign import foreign_argument
+from segdsl.elaborate.values import BlockRef, Callee, OperatorRef
 from segdsl.ops.base import Op, signature
 from segdsl.ops.terms import Term, term_fields
 from segdsl.source import Span
-from segdsl.spelling import FOREIGN_ARGUMENTS, nearest
+from segdsl.spelling import nearest
 from segdsl.types import Slot
 
 
@@ -38,6 +40,16 @@ class Signature:
     def positional(self) -> tuple[Parameter, ...]:
         """Those that may be unnamed."""
         return tuple(p for p in self.parameters if p.positional)
+
+    @cached_property
+    def maps(self) -> Signature:
+        """The operands alone: what a use of a layer gives."""
+        return replace(self, parameters=tuple(p for p in self.parameters if p.operand))
+
+    @cached_property
+    def settings(self) -> Signature:
+        """All but the operands: what the declaration of a layer gives."""
+        return replace(self, parameters=tuple(p for p in self.parameters if not p.operand))
 
     def get(self, name: str) -> Parameter | None:
         """The parameter of that name."""
@@ -70,6 +82,16 @@ def _of_operator(cls: type[Op]) -> Signature:
         for name, (field, _) in signature(cls).items()
     ]
     return Signature(cls.name, (*operands, *fields))
+
+
+def signature_of(callee: Callee) -> Signature | None:
+    """The signature of what a layer may be; None for a function of the language."""
+    match callee:
+        case OperatorRef(cls):
+            return operator_signature(cls)
+        case BlockRef(block, _):
+            return block_signature(block)
+    return None
 
 
 def term_signature(cls: type[Term]) -> Signature:
@@ -141,7 +163,7 @@ def arrange(
             continue
         named_before = True
         if sig.get(arg.name.name) is None:
-            found.append(_unknown(sig, arg.name))
+            found.append(_unknown(sig, arg, args))
         elif arg.name.name in arranged or arg.name.name in taken:
             found.append(Diagnostic("E2001", f"`{arg.name.name}` is given twice", arg.span))
         else:
@@ -154,6 +176,41 @@ def arrange(
     if found:
         raise SegError(*found)
     return arranged
+
+
+def arrange_layer(
+    sig: Signature, args: tuple[syntax.Arg, ...], span: Span
+) -> Mapping[str, syntax.Arg]:
+    """Match the arguments that stand in the declaration of a layer: all but the maps.
+
+    Raises:
+        SegError: as `arrange`; a map is E2001, and what takes none is E2015.
+    """
+    if not sig.maps.parameters:
+        message = f"`{sig.name}` takes no map, so it is no layer"
+        raise SegError(Diagnostic("E2015", message, span))
+    early = [a.name for a in args if a.name is not None and sig.maps.get(a.name.name) is not None]
+    if early:
+        message = "the maps of a layer are given where it is used, not where it is declared"
+        raise SegError(*(Diagnostic("E2001", message, name.span) for name in early))
+    return arrange(sig.settings, args, False, span)
+
+
+def arrange_maps(
+    sig: Signature, layer: str, args: tuple[syntax.Arg, ...], piped: bool, span: Span
+) -> Mapping[str, syntax.Arg]:
+    """Match what one use of a layer gives: the maps, by place or by name.
+
+    Raises:
+        SegError: as `arrange`.
+    """
+    maps = replace(sig.maps, name=layer, declared=None)
+    try:
+        return arrange(maps, args, piped, span)
+    except SegError as error:
+        names = ", ".join(f"`{p.name}`" for p in maps.parameters)
+        note = f"a layer takes maps alone ({names}): all else stands in its declaration"
+        raise SegError(*(replace(d, notes=(*d.notes, note)) for d in error.diagnostics)) from error
 
 
 def _too_many(
@@ -175,11 +232,12 @@ def _too_many(
     return Diagnostic("E2002", message, arg.span, notes=notes, helps=helps)
 
 
-def _unknown(sig: Signature, name: syntax.Ident) -> Diagnostic:
+def _unknown(sig: Signature, arg: syntax.Arg, args: tuple[syntax.Arg, ...]) -> Diagnostic:
+    assert arg.name is not None
+    name = arg.name
     known = [p.name for p in sig.parameters]
-    translated = FOREIGN_ARGUMENTS.get(name.name)
-    guess = translated if translated in known else nearest(name.name, known)
-    helps: tuple[Help, ...] = ()
+    helps = foreign_argument(sig.name, arg, args, known)
+    guess = None if helps else nearest(name.name, known)
     if guess:
         edit = Edit(name.span, guess)
         helps = (Help(f"did you mean `{guess}`?", (edit,), Applicability.LIKELY),)
@@ -201,5 +259,9 @@ def _missing(sig: Signature, missing: list[Parameter], span: Span) -> Diagnostic
     notes: tuple[str, ...] = ()
     if sig.declared is not None:
         notes = (f"declared on line {sig.declared.line} of {sig.declared.source.name}",)
-    helps = text_helps("let a map flow in with `->`") if missing[0].operand else ()
+    helps = text_helps(
+        "let a map flow in with `->`"
+        if missing[0].operand
+        else f"add {', '.join(f'`{p.name}=…`' for p in missing)}"
+    )
     return Diagnostic("E2004", f"`{sig.name}` needs {words}", span, notes=notes, helps=helps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn, Protocol, TypeVar
 
@@ -86,6 +86,7 @@ class Invocation:
         path_span: where it was written.
         label: the writer's word for the result.
         transparent: the path was `@.`, which adds no level.
+        maps: for a layer, the further maps of this use by the operand's name; else None.
     """
 
     frame: Frame
@@ -98,6 +99,7 @@ class Invocation:
     path_span: Span | None
     label: str
     transparent: bool = False
+    maps: Mapping[str, tuple[Anything, Span]] | None = None
 
 
 class Evaluate(Protocol):

@@ -17,15 +17,13 @@ from segdsl.elaborate.heads import refuse_type
 from segdsl.elaborate.lookup import callee
 from segdsl.elaborate.operators import argument, initialiser
 from segdsl.elaborate.paths import callee_counts, default_path, written_path
-from segdsl.elaborate.signature import arrange, block_signature, operator_signature
+from segdsl.elaborate.signature import arrange_layer, signature_of
 from segdsl.elaborate.state import Override, Pending, State, deeper, refuse
 from segdsl.elaborate.values import (
     Anything,
-    BlockRef,
     Callee,
     LayerRef,
     Map,
-    OperatorRef,
     Unknown,
     callee_name,
     describe,
@@ -384,6 +382,7 @@ def _run_layer(state: State, frame: Frame, statement: syntax.Layer) -> None:
     check_arguments(frame, target, args, inner.span)
     name = callee_name(target)
     full = default_path(frame, name) if path is None else written_path(state, frame, path)
+    state.builder.order.reserve(full)
     layer = LayerRef(statement.name.name, target, args, full, frame, statement.span)
     _bind(state, frame, statement.name, layer)
 
@@ -394,14 +393,10 @@ def check_arguments(frame: Frame, target: Callee, args: tuple[syntax.Arg, ...], 
     Raises:
         SegError: they do not fit what is called.
     """
-    sig = None
-    if isinstance(target, OperatorRef):
-        sig = operator_signature(target.cls)
-    elif isinstance(target, BlockRef):
-        sig = block_signature(target.block)
+    sig = signature_of(target)
     if sig is not None:
         try:
-            arrange(sig, args, True, span)
+            arrange_layer(sig, args, span)
         except SegError as error:
             raise SegError(*(at_user(d, frame.scope) for d in error.diagnostics)) from error
 

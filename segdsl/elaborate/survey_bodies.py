@@ -11,7 +11,7 @@ from segdsl.elaborate.dims import names_in
 from segdsl.elaborate.expressions import split_call
 from segdsl.elaborate.heads import check_type, map_type
 from segdsl.elaborate.initialisers import is_initialiser, no_initialiser
-from segdsl.elaborate.scopes import Meaning, Scope, Vague, names_of
+from segdsl.elaborate.scopes import LayerMeaning, Meaning, Scope, Vague, names_of
 from segdsl.elaborate.signature import is_port
 from segdsl.elaborate.statements import bound_names, shared_names
 from segdsl.elaborate.survey_calls import (
@@ -290,8 +290,8 @@ def _layer(survey: Survey, statement: syntax.Layer) -> None:
         visit_path(survey, value.path)
         value = value.value
     callee, args = split_call(value)
-    check_layer(survey, callee, args)
-    survey.introduce(statement.name, Vague.LAYER)
+    sig = check_layer(survey, callee, args)
+    survey.introduce(statement.name, LayerMeaning(statement.name.name, sig))
 
 
 def _check(survey: Survey, statement: syntax.Check) -> None:

@@ -18,19 +18,24 @@ from segdsl.elaborate.convert import (
 )
 from segdsl.elaborate.declared import parameter_hint
 from segdsl.elaborate.expressions import split_call
+from segdsl.elaborate.foreign import foreign_call, is_foreign, own_name, prefixed
 from segdsl.elaborate.initialisers import (
     ambiguous_choice,
     initialiser_problem,
     is_initialiser,
     no_initialiser,
 )
+from segdsl.elaborate.lookup import module_callable
 from segdsl.elaborate.operators import UNITS
-from segdsl.elaborate.scopes import Meaning, Vague
+from segdsl.elaborate.scopes import LayerMeaning, Meaning, Vague
 from segdsl.elaborate.signature import (
     Signature,
     arrange,
+    arrange_layer,
+    arrange_maps,
     block_signature,
     operator_signature,
+    signature_of,
     term_signature,
 )
 from segdsl.elaborate.survey_state import Survey, Use
@@ -156,7 +161,7 @@ def _index(survey: Survey, expr: syntax.Index) -> None:
 
 
 def _attribute(survey: Survey, expr: syntax.Attr) -> None:
-    if _of_module(survey, expr) is None:
+    if _of_module(survey, expr) is None and not _foreign(survey, expr, called=False):
         visit(survey, expr.value)
 
 
@@ -182,22 +187,71 @@ def _call(
     if survey.in_check and isinstance(callee, syntax.Name) and callee.name in FACTS:
         _fact(survey, args)
         return
-    meaning = _callee(survey, callee, args)
+    if _stages_of_sequential(survey, callee, args):
+        return
+    meaning = _callee(survey, callee, args, piped=piped)
     if survey.in_check and not isinstance(meaning, BuiltinRef | None):
         message = "a `check` asks about maps that are there; it makes none"
         survey.report(Diagnostic("E2011", message, callee.span))
     check_call(survey, meaning, callee.span, args, piped=piped)
 
 
-def _callee(survey: Survey, callee: syntax.Expr, args: tuple[syntax.Arg, ...]) -> Meaning | None:
+def _callee(
+    survey: Survey, callee: syntax.Expr, args: tuple[syntax.Arg, ...], *, piped: bool
+) -> Meaning | None:
     if isinstance(callee, syntax.Name):
-        return survey.callee(callee, args)
+        return survey.callee(callee, args, piped=piped)
     if isinstance(callee, syntax.Attr):
         found = _of_module(survey, callee)
         if found is not None:
             return found
+        if _foreign(survey, callee, args, piped=piped):
+            return None
     visit(survey, callee)
     return Vague.ANYTHING
+
+
+def _foreign(
+    survey: Survey,
+    expr: syntax.Attr,
+    args: tuple[syntax.Arg, ...] = (),
+    *,
+    piped: bool = False,
+    called: bool = True,
+) -> bool:
+    """Whether this is `nn.Conv2d` or the like, and was reported with what it is here."""
+    root = prefixed(expr)
+    if root is None or survey.knows(root):
+        return False
+    name = expr.name.name
+    if is_foreign(name):
+        found = foreign_call(name, expr.span, args, piped=piped, called=called)
+    elif module_callable(survey.module, name) is not None:
+        found = own_name(name, expr.span)
+    else:
+        return False
+    survey.report(found)
+    return True
+
+
+def _stages_of_sequential(
+    survey: Survey, callee: syntax.Expr, args: tuple[syntax.Arg, ...]
+) -> bool:
+    """`Sequential(…)`: reported, and its arguments read as the stages that they are there."""
+    dotted = isinstance(callee, syntax.Attr) and callee.name.name == "Sequential"
+    if not dotted and not (isinstance(callee, syntax.Name) and callee.name == "Sequential"):
+        return False
+    if isinstance(callee, syntax.Name) and survey.knows("Sequential"):
+        return False
+    if _callee(survey, callee, args, piped=True) is not None:
+        return False
+    for arg in args:
+        stage, own = split_call(arg.value)
+        if isinstance(stage, syntax.Name | syntax.Attr):
+            _call(survey, stage, own, piped=True)
+        else:
+            visit(survey, arg.value)
+    return True
 
 
 def _fact(survey: Survey, args: tuple[syntax.Arg, ...]) -> None:
@@ -212,13 +266,15 @@ def check_call(
     args: tuple[syntax.Arg, ...],
     *,
     piped: bool,
+    layer: bool = False,
 ) -> None:
-    """The arguments of a call: their names against the signature, and their plain values."""
+    """The arguments of a call, or of the declaration of a layer: their names against the signature, and their plain values."""
     match meaning:
         case OperatorRef(cls):
             hints = {name: hint for name, (_, hint) in signature(cls).items()}
             units = {name: unit for (operator, name), unit in UNITS.items() if operator == cls.name}
-            _arguments(survey, operator_signature(cls), args, hints, units, span, piped=piped)
+            sig = operator_signature(cls)
+            _arguments(survey, sig, args, hints, units, span, piped=piped, layer=layer)
         case TermRef(term):
             hints = term_fields(term)
             units = {name: unit for (callee, name), unit in UNITS.items() if callee == term.name}
@@ -226,11 +282,11 @@ def check_call(
         case BlockRef(block, _):
             sig = block_signature(block)
             hints = {p.name.name: parameter_hint(p) for p in block.params}
-            _arguments(survey, sig, args, hints, {}, span, piped=piped)
+            _arguments(survey, sig, args, hints, {}, span, piped=piped, layer=layer)
         case BuiltinRef(name):
             _builtin(survey, name, args)
-        case Vague.LAYER:
-            _layer(survey, args, piped=piped)
+        case LayerMeaning():
+            _layer(survey, meaning, args, span, piped=piped)
         case _:
             for arg in args:
                 _unmatched(survey, arg.value)
@@ -245,9 +301,10 @@ def _arguments(
     span: Span,
     *,
     piped: bool,
+    layer: bool = False,
 ) -> None:
     try:
-        arranged = arrange(sig, args, piped, span)
+        arranged = arrange_layer(sig, args, span) if layer else arrange(sig, args, piped, span)
     except SegError as error:
         survey.report(*error.diagnostics)
         named = {arg.name.name: arg for arg in args if arg.name and sig.get(arg.name.name)}
@@ -259,14 +316,17 @@ def _arguments(
         check_argument(survey, name, arg.value, hints.get(name), units.get(name, ""))
 
 
-def check_layer(survey: Survey, callee: syntax.Expr, args: tuple[syntax.Arg, ...]) -> None:
-    """The declaration of a layer: its arguments are those of a call into which a map flows."""
-    meaning = _callee(survey, callee, args)
-    if meaning is Vague.LAYER:
+def check_layer(
+    survey: Survey, callee: syntax.Expr, args: tuple[syntax.Arg, ...]
+) -> Signature | None:
+    """The declaration of a layer: all arguments but the maps.  Answers what it is, if known."""
+    meaning = _callee(survey, callee, args, piped=True)
+    if isinstance(meaning, LayerMeaning):
         message = f"`{callee.span.text}` is a layer already"
         survey.report(Diagnostic("E2015", message, callee.span))
-        return
-    check_call(survey, meaning, callee.span, args, piped=True)
+        return None
+    check_call(survey, meaning, callee.span, args, piped=True, layer=True)
+    return signature_of(meaning) if isinstance(meaning, OperatorRef | BlockRef) else None
 
 
 def _unmatched(survey: Survey, expr: syntax.Expr) -> None:
@@ -340,9 +400,14 @@ def _builtin(survey: Survey, name: str, args: tuple[syntax.Arg, ...]) -> None:
         visit(survey, arg.value)
 
 
-def _layer(survey: Survey, args: tuple[syntax.Arg, ...], *, piped: bool) -> None:
-    if args and (piped or len(args) > 1 or args[0].name is not None):
-        message = "a layer takes one map and no arguments: they stand in its declaration"
-        survey.report(Diagnostic("E2002", message, args[0].span))
+def _layer(
+    survey: Survey, layer: LayerMeaning, args: tuple[syntax.Arg, ...], span: Span, *, piped: bool
+) -> None:
+    """One use of a layer."""
+    if layer.signature is not None:
+        try:
+            arrange_maps(layer.signature, layer.name, args, piped, span)
+        except SegError as error:
+            survey.report(*error.diagnostics)
     for arg in args:
         _unmatched(survey, arg.value)

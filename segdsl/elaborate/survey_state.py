@@ -132,7 +132,9 @@ class Survey:
             return used_early(name, later, span)
         return bound_in_loop(name, gone.span, span) if gone is not None else None
 
-    def callee(self, name: syntax.Name, args: tuple[syntax.Arg, ...]) -> Meaning | None:
+    def callee(
+        self, name: syntax.Name, args: tuple[syntax.Arg, ...], *, piped: bool
+    ) -> Meaning | None:
         """What a name means in call position; None after a complaint."""
         seen = self.scope.find(name.name)
         if seen is not None and seen.meaning is not Vague.VALUE:
@@ -146,11 +148,16 @@ class Survey:
             return found
         if name.name in self.module.lost:
             return Vague.ANYTHING
-        self.report(self._no_callable(name, seen, args))
+        self.report(self._no_callable(name, seen, args, piped=piped))
         return None
 
     def _no_callable(
-        self, name: syntax.Name, seen: Seen | None, args: tuple[syntax.Arg, ...]
+        self,
+        name: syntax.Name,
+        seen: Seen | None,
+        args: tuple[syntax.Arg, ...],
+        *,
+        piped: bool,
     ) -> Diagnostic:
         if seen is None:
             elsewhere = self._elsewhere(name.name, name.span)
@@ -159,4 +166,4 @@ class Survey:
         scopes = list(self.scope.chain())
         local = {n for s in scopes for n, it in s.own.items() if it.meaning is not Vague.VALUE}
         bound = f"a value, bound on line {seen.span.line}" if seen is not None else ""
-        return unknown_callable(self.module, name.name, name.span, local, bound, args)
+        return unknown_callable(self.module, name.name, name.span, local, bound, args, piped=piped)

@@ -22,11 +22,11 @@ from segdsl.diagnostics import (
 )
 from segdsl.infer import at_user, is_library
 from segdsl.ir import Graph, Instance, Node, Turn
-from segdsl.lints.places import where_edit
 from segdsl.ops.conv import ConvTranspose
 from segdsl.ops.ports import Output
 from segdsl.source import Span
 from segdsl.taps import Sliding
+from segdsl.wheres import where_edit
 
 SHOWN = 4
 """Second places that one message shows."""
@@ -46,14 +46,16 @@ def field_lints(
         graph: the network.
         accepted: the sizes it accepts.
         table: the fields of its first map.
-        at: sizes; with them also what is wrong at these only.
+        at: sizes; with them also what is wrong at these only. None of them where the text fixes
+            every size: that a field is wider than such an input is no surprise to its writer.
     """
     found = findings(graph, at, table=table, accepted=accepted)
     narrow = {f.node for f in found if f.kind == "wider_than_input" and "dilation" in f.numbers}
     told = [
         _diagnostic(table, item, at)
         for item in found
-        if item.kind != "dropped_pixels" and not ("rf" in item.numbers and item.node in narrow)
+        if item.kind != "dropped_pixels"
+        and not ("rf" in item.numbers and (item.node in narrow or not at))
     ]
     dropped = [item for item in found if item.kind == "dropped_pixels"]
     told += [_dropped(net, graph, accepted, dropped)] if dropped else []

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from segdsl import syntax
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, Severity
-from segdsl.lints.walk import nodes, used_names
 from segdsl.source import Span
+from segdsl.walk import nodes, used_names
 
 
 def unused_maps(item: syntax.Block | syntax.Net) -> Iterator[Diagnostic]:

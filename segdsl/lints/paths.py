@@ -9,8 +9,8 @@ from segdsl import syntax
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, Label, Severity
 from segdsl.infer import is_library
 from segdsl.ir import Graph, Node, Turn
-from segdsl.lints.walk import nodes
 from segdsl.source import Span
+from segdsl.walk import nodes
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from segdsl.checks import run_checks
 from segdsl.claims import conditions_of, first_outside
 from segdsl.diagnostics import Applicability, Diagnostic, Help, Severity
 from segdsl.elaborate.net import Elaboration
-from segdsl.lints.places import plain, where_edit
-from segdsl.lints.walk import used_names
 from segdsl.symbolic import symbols
+from segdsl.walk import used_names
+from segdsl.wheres import plain, where_edit
 
 
 def strict_where(

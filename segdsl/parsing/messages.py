@@ -220,14 +220,29 @@ def _edition_line(m: Mistake) -> Diagnostic | None:
     return Diagnostic("E0011", message, m.span(m.first))
 
 
-def _unknown_word(m: Mistake) -> Diagnostic | None:
-    """`fro i in …`: the first word starts nothing."""
+def _first_word(m: Mistake) -> str | None:
+    """The first word of the statement, if it starts nothing."""
     first = m.first
     if m.kind(first) != "NAME" or m.index - first not in (0, 1):
         return None
     if m.kind(first + 1) not in _WORDLIKE and not (m.outside and m.kind(first + 1) == "LBRACE"):
         return None
-    word = m.text(first)
+    return m.text(first)
+
+
+def meant_word(m: Mistake) -> Token | None:
+    """The word that was probably meant by the first one of the statement, in its place."""
+    word = _first_word(m)
+    near = nearest(word, ITEMS if m.outside else STATEMENTS) if word else None
+    token = m.tokens[m.first]
+    return Token(WORDS[near], token.start, token.end) if near else None
+
+
+def _unknown_word(m: Mistake) -> Diagnostic | None:
+    """`fro i in …`: the first word starts nothing."""
+    first, word = m.first, _first_word(m)
+    if word is None:
+        return None
     near = nearest(word, ITEMS if m.outside else STATEMENTS)
     helps: tuple[Help, ...] = ()
     if near is not None:

@@ -14,6 +14,7 @@ from segdsl.parsing.messages import (
     brace_on_next_line,
     explain,
     is_token,
+    meant_word,
     missing_comma,
     stops_after,
 )  # fmt: skip
@@ -40,7 +41,7 @@ class Recovery:
         known: Iterable[int],
     ) -> None:  # fmt: skip
         self.source = source
-        self.tokens = tokens
+        self.tokens = list(tokens)
         self.machine = machine
         self.limits = limits
         self.diagnostics: list[Diagnostic] = []
@@ -83,9 +84,26 @@ class Recovery:
         braces = sum(is_token(v, "LBRACE") for v in self.machine.values[height:])
         diagnostic = explain(mistake)
         self.machine.cut(height)
+        word = meant_word(mistake)
+        if word is not None and self._fits(mistake.first, word):
+            self._report(diagnostic, mistake, index)
+            self.tokens[mistake.first] = word
+            return mistake.first
         end = self._skip(mistake, braces)
         self._report(diagnostic, mistake, end)
         return end
+
+    def _fits(self, first: int, word: Token) -> bool:
+        """Whether the line of a statement can be read with another first word."""
+        trial = self.machine.fork()
+        if not trial.feed(word):
+            return False
+        for token in self.tokens[first + 1 :]:
+            if token.kind in (NEWLINE, END) or not trial.feed(token):
+                return token.kind in (NEWLINE, END)
+            if token.kind == "LBRACE":
+                return True
+        return False
 
     def _statement_height(self) -> int:
         """The height of the stacks at which the current statement began."""

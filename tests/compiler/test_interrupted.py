@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import random
@@ -12,18 +13,20 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import segdsl
-from compiler import files
+from compiler import files, together
 from compiler.cli import main
 from compiler.files import write_atomic
 from compiler.weights.files import write_safetensors
 from compiler.weights.init import initialise
 from segdsl.analysis.params import params
 from segdsl.diagnostics import SegError
+from tests.support.peers import need
 
 ROOT = Path(files.__file__).parents[1]
 
@@ -68,10 +71,64 @@ WRITERS = {
         "-o",
         "out.onnx",
     ],
+    "onnx, arrays beside": [
+        "compile",
+        "net.seg",
+        "--target",
+        "onnx",
+        "-o",
+        "out.onnx",
+    ],
+    "torch and weights": [
+        "compile",
+        "net.seg",
+        "--target",
+        "torch",
+        "--weights",
+        "w.safetensors",
+        "-o",
+        "out.py",
+    ],
+    "weights": ["weights", "net.seg", "-o", "out.safetensors"],
+    "run": [
+        "run",
+        "net.seg",
+        "photo.png",
+        "--weights",
+        "w.safetensors",
+        "-o",
+        "out.png",
+        "--overlay",
+        "over.png",
+    ],
+    "refine": [
+        "refine",
+        "scores.npy",
+        "photo.png",
+        "--iterations",
+        "1",
+        "-o",
+        "out.png",
+        "--panel",
+        "over.png",
+        "--refined",
+        "out.npy",
+    ],
     "fmt": ["fmt", "ugly.seg"],
     "fix": ["check", "--fix", "broken.seg"],
     "plot": ["rf", "net.seg", "--plot", "out.png"],
 }
+
+
+OUTPUTS = ("out.py", "out.safetensors", "out.onnx", "out.png", "over.png", "out.npy")
+
+
+def picture(folder: Path) -> None:
+    """A picture, and scores of two classes for it."""
+    need("torch")
+    shades = np.arange(6 * 7 * 3, dtype=np.uint8).reshape(6, 7, 3)
+    need("PIL.Image").fromarray(shades).save(folder / "photo.png")
+    np.save(folder / "scores.npy", np.linspace(-1, 1, 84, dtype=np.float32).reshape(2, 6, 7))
 
 
 def full_sync(*_: object) -> None:
@@ -94,8 +151,14 @@ FAULTS: dict[str, tuple[object, str, Callable[..., object], str]] = {
 def test_every_writer_leaves_all_as_it_was(
     folder: Path, writer: str, fault: str, monkeypatch: pytest.MonkeyPatch, capsys: Streams
 ) -> None:
-    for name in ("out.py", "out.onnx", "out.png"):
+    for name in OUTPUTS:
         (folder / name).write_bytes(b"old")
+    if writer in ("run", "refine"):
+        picture(folder)
+    if writer == "onnx, arrays beside":
+        from compiler.to_onnx import files as onnx_files
+
+        monkeypatch.setattr(onnx_files, "MAX_IN_ONE", 100)
     before = contents(folder)
     owner, name, failing, words = FAULTS[fault]
     with monkeypatch.context() as patched:
@@ -107,6 +170,49 @@ def test_every_writer_leaves_all_as_it_was(
     assert contents(folder) == before
     assert main(WRITERS[writer]) == 0
     assert contents(folder) != before
+
+
+def no_exchange(*_: object) -> int:
+    ctypes.set_errno(errno.ENOSPC)
+    return -1
+
+
+def library(renameat2: object = None) -> Callable[[], object]:
+    """A C library with this call, or without it."""
+    return lambda: SimpleNamespace(renameat2=renameat2)
+
+
+FOLDER_FAULTS: dict[str, tuple[object, str, Callable[..., object], str]] = {
+    "full disk": (os, "fsync", full_sync, "No space left"),
+    "folder refuses": (tempfile, "mkdtemp", no_file, "Permission denied"),
+    "names stay": (together, "_c_library", library(no_exchange), "No space left"),
+    "rename fails": (os, "rename", full_sync, "No space left"),
+}
+
+
+@pytest.mark.parametrize("fault", FOLDER_FAULTS)
+def test_a_folder_stays_as_it_was(
+    folder: Path, fault: str, monkeypatch: pytest.MonkeyPatch, capsys: Streams
+) -> None:
+    need("torch")
+    need("triton")
+    writer = ["compile", "net.seg", "--target", "triton", "-o", "out"]
+    assert main(writer) == 0
+    (folder / "net.seg").write_text(PROGRAM.replace("relu", "sigmoid"))
+    before = contents(folder)
+    owner, name, failing, words = FOLDER_FAULTS[fault]
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, failing)
+        if fault == "rename fails":
+            patched.setattr(together, "_c_library", library())
+        assert main(writer) == 2
+    err = capsys.readouterr().err
+    assert "error[E0106]: `out` cannot be written" in err
+    assert words in err
+    assert contents(folder) == before
+    assert main(writer) == 0
+    assert contents(folder) != before
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
 def test_a_file_that_may_not_grow(tmp_path: Path) -> None:

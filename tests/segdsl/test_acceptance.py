@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from segdsl.acceptance import refused_size
 from segdsl.analysis.sizes import Condition, solve
 from segdsl.claims import first_outside
+from segdsl.conflicts import refused_size
 from segdsl.diagnostics import Diagnostic
+from segdsl.fixes import fix
 from segdsl.symbolic import symbol
 from tests.support.grown import examine_text
 
@@ -50,6 +51,28 @@ def test_the_advised_condition_mends_the_program(levels: int) -> None:
     program = examine_text(hourglass(levels, f" where {advice}"))
     assert program.diagnostics == ()
     assert str(program.accepted["H"]) == f"H = {2**levels}k, k >= 1"
+
+
+@pytest.mark.parametrize(
+    "where", ["", " where H % 4 == 0, W % 8 == 0", " where H >= 100, W >= 8, W % 2 == 0"]
+)
+def test_a_where_that_is_too_weak_is_mended_by_its_fix(where: str) -> None:
+    found = errors(hourglass(3, where))
+    assert {error.code for error in found} == {"E3004"}
+    mended = fix(found[0].span.source, found)  # type: ignore[union-attr]
+    assert len(mended.applied) == len(found)
+    assert errors(mended.text) == []
+    program = examine_text(mended.text)
+    assert program.accepted["H"].modulus == program.accepted["W"].modulus == 8
+    assert program.accepted["H"].minimum == (104 if "100" in where else 8)
+
+
+def test_a_where_that_a_parameter_shapes_is_not_rewritten() -> None:
+    where = " where H % k == 0, W % k == 0"
+    text = hourglass(2, where).replace("Hourglass()", "Hourglass(k: int = 2)")
+    (error,) = errors(text)
+    assert error.helps[0].text.startswith("say so at the input")
+    assert error.helps[0].edits == ()
 
 
 def test_a_weaker_where_is_not_enough() -> None:
@@ -118,8 +141,29 @@ def test_first_outside_is_the_smallest_difference() -> None:
     assert first_outside(sixteen, eight) is None
 
 
-def test_a_refused_size_names_its_neighbours() -> None:
-    error = refused_size("H", 500, solve("H", [Condition(H % 16, "==", 0)]))
+def test_a_refused_size_names_its_neighbours_and_the_first_conflict() -> None:
+    program = examine_text(hourglass(4, " where H % 16 == 0, W % 16 == 0"))
+    assert program.graph is not None
+    error = refused_size(program.graph, "H", 500, program.accepted["H"])
     assert error.code == "E3014"
-    assert error.notes == ("this net accepts H = 16k, k >= 1",)
+    conflict, accepted = error.notes
+    assert "the two sides are 125 and 124: the floor of 125/2 at `max_pool(2)`" in conflict
+    assert accepted == "this net accepts H = 16k, k >= 1"
     assert error.helps[0].text == "nearest: 496 or 512 (pad 6+6)"
+    assert [(label.span.text, label.text) for label in error.labels] == [
+        ("d1", "125 pixels"),
+        ("u3 -> resize(2x, mode=nearest)", "124 pixels"),
+    ]
+
+
+def test_a_size_that_only_the_author_refuses() -> None:
+    text = (
+        "seg 1\nnet A() {\n  input x: f32[N, 3, H, W] where H % 2 == 0\n"
+        "  output y = x -> max_pool(2, ceil=true)\n}\n"
+    )
+    program = examine_text(text)
+    assert program.graph is not None
+    error = refused_size(program.graph, "H", 33, program.accepted["H"])
+    assert error.notes[0] == "only the `where` of the input refuses it"
+    assert error.span is not None
+    assert error.span.text.startswith("input x")

@@ -34,6 +34,7 @@ FOUND = Diagnostic(
     helps=(Help("did you mean `relu`?", (Edit(RELLU, "relu"),), Applicability.CERTAIN),),
     stack=(Frame("Up", Span(SOURCE, 26, 27), "i = 3"),),
 )
+TITLE = "there is no operation or block of this name"
 WARNING = Diagnostic("W7010", "unused", Span(SOURCE, 25, 26), severity=Severity.WARNING)
 
 
@@ -108,7 +109,8 @@ def test_sarif_structure() -> None:
     (run,) = log["runs"]
     driver = run["tool"]["driver"]
     assert driver["name"] == "segdsl"
-    assert driver["rules"] == [{"id": "E1001"}, {"id": "W7010"}]
+    assert [rule["id"] for rule in driver["rules"]] == ["E1001", "W7010"]
+    assert driver["rules"][0]["shortDescription"]["text"] == TITLE
     assert run["columnKind"] == "unicodeCodePoints"
     for result in run["results"]:
         assert driver["rules"][result["ruleIndex"]]["id"] == result["ruleId"]

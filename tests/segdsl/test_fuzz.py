@@ -8,10 +8,13 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segdsl.fmt import format_source
 from segdsl.limits import Limits
 from segdsl.program import Program, examine_source
 from segdsl.render import render
 from segdsl.source import Source
+from tests.support.adorned import adorned, nearly
+from tests.support.fuzz_targets import check_text
 
 ROOT = Path(__file__).parents[2]
 TEXTS = [p.read_text() for p in sorted((ROOT / "specs").glob("*.seg"))]
@@ -66,3 +69,21 @@ def test_any_words_in_a_net(words: list[str]) -> None:
         "  x = image -> conv(8, 3, pad=1)\n"
         f"  y = {' '.join(words)}\n  output out = y\n}}\n"
     )
+
+
+@settings(max_examples=25)
+@given(adorned())
+def test_programs_of_every_statement(text: str) -> None:
+    """All that can be said of a valid program can be written, and the formatter keeps it."""
+    assert [d for d in check_text(text).diagnostics if d.code.startswith("E")] == [], text
+    once = format_source(Source("adorned.seg", text))
+    assert not check_text(once).failed
+
+
+@settings(max_examples=120)
+@given(adorned(), st.data())
+def test_nearly_valid_programs(text: str, data: st.DataObject) -> None:
+    """One or two things changed: the answer is a graph or diagnostics with their places."""
+    for _ in range(data.draw(st.integers(1, 2))):
+        text = nearly(data.draw, text)
+    check_text(text)

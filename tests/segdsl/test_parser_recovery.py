@@ -160,8 +160,9 @@ def test_what_could_be_read_is_kept() -> None:
     )
     module, diagnostics = parse(Source("x", text))
     assert [d.code for d in diagnostics] == ["E0014", "E0014", "E0006"]
-    net, const = module.items
+    net, block, const = module.items
     assert isinstance(net, syntax.Net)
+    assert isinstance(block, syntax.Block)  # `blok` is read as it was meant
     assert isinstance(const, syntax.Const)
     names = [s.names[0].name if isinstance(s, syntax.Bind) else "if" for s in net.body]
     assert names == ["x", "if", "v"]

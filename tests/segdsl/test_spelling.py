@@ -6,15 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segdsl.imports import STANDARD
-from segdsl.ops.base import OPS, signature
-from segdsl.spelling import (
-    FOREIGN_ARGUMENTS,
-    FOREIGN_CALLABLES,
-    distance,
-    foreign_framework,
-    nearest,
-)
+from segdsl.spelling import distance, nearest
 
 WORDS = st.text(alphabet="abc_", max_size=6)
 
@@ -53,19 +45,3 @@ def test_nearest(name: str, known: list[str], guess: str | None) -> None:
 @given(WORDS, st.sets(WORDS, max_size=5))
 def test_nearest_does_not_depend_on_the_order(name: str, known: set[str]) -> None:
     assert nearest(name, sorted(known)) == nearest(name, sorted(known, reverse=True))
-
-
-def test_translations_exist() -> None:
-    operators = {name for name, cls in OPS.items() if not cls.internal} | {"+", "-", "*", *STANDARD}
-    assert set(FOREIGN_CALLABLES.values()) <= operators
-    assert not set(FOREIGN_CALLABLES) & operators
-    arguments = {name for cls in OPS.values() for name in (*signature(cls), *cls.operands)}
-    assert set(FOREIGN_ARGUMENTS.values()) <= arguments
-
-
-@pytest.mark.parametrize(
-    ("name", "whose"),
-    [("Conv2d", "PyTorch's"), ("Convolution", "Caffe's"), ("UpSampling2D", "Keras's")],
-)
-def test_framework(name: str, whose: str) -> None:
-    assert foreign_framework(name) == whose

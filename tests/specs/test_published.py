@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -80,21 +79,6 @@ def test_fcn8s_has_the_published_names_and_shapes() -> None:
     """As a set: the port declares all score layers before all deconvolutions."""
     table = params(load("fcn8s"))
     assert sorted(entries(table)) == sorted(keys("fcn8s_pytorch_fcn"))
-
-
-@pytest.mark.parametrize(
-    ("spec", "settings", "published"),
-    [
-        ("internimage", {"variant": "H"}, "internimage_h"),
-        ("upernet_internimage", {}, "upernet_internimage_t"),
-    ],
-)
-def test_weights_that_the_release_declares_in_another_order(
-    spec: str, settings: dict[str, Any], published: str
-) -> None:
-    """As a set: our order is that of the computation, the release's that of its constructors."""
-    table = params(load(spec, **settings))
-    assert sorted(entries(table)) == sorted(keys(published))
 
 
 @pytest.mark.parametrize("depth", [50, 101])

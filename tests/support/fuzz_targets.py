@@ -23,7 +23,9 @@ from segdsl.diagnostics import Diagnostic, SegError
 from segdsl.fixes import fix
 from segdsl.fmt import format_source
 from segdsl.limits import Limits
+from segdsl.ops.base import OPS, signature
 from segdsl.parser import comments, parse
+from segdsl.parsing.tables import OPERATORS, WORDS
 from segdsl.program import Program, examine_source
 from segdsl.reach_report import as_json, text
 from segdsl.reach_report.collect import analyse, reach_report
@@ -185,11 +187,18 @@ def checkpoint_bytes(data: bytes) -> None:
 
 @dataclass(frozen=True)
 class Target:
-    """A function that must return for any bytes, texts to start from, and its longest input."""
+    """A function that must return for any bytes.
+
+    Attributes:
+        seeds: inputs to start from.
+        longest: bytes of its longest input.
+        words: pieces that a mutation may put in.
+    """
 
     run: Callable[[bytes], None]
     seeds: Callable[[], list[bytes]]
     longest: int
+    words: Callable[[], list[str]]
 
 
 def seg_seeds() -> list[bytes]:
@@ -199,6 +208,59 @@ def seg_seeds() -> list[bytes]:
     for page in sorted((ROOT / "tests/messages").glob("*.md")):
         texts += [t.encode() for t in re.findall(r"```seg\n(.*?)```", page.read_text(), re.DOTALL)]
     return texts
+
+
+BOUNDARIES = tuple(
+    map(str, (0, 1, 128, 129, 1025, 1026, 65536, 65537, 2**20, 2**20 + 1, 2**31, 2**63, 10**18))
+)
+"""Numbers about which caps are placed."""
+
+
+def seg_words() -> list[str]:
+    """The terminals of the grammar, the operations with their arguments, numbers near caps."""
+    arguments = {name for op in OPS.values() for name in signature(op)}
+    names = {op.name for op in OPS.values() if not op.internal}
+    frame = ["seg 1\n", "net A() {\n", "input image: f32[N, 3, H, W]\n", "output y = ", "from std."]
+    return sorted({*WORDS, *OPERATORS, *names, *arguments}) + frame + list(BOUNDARIES)
+
+
+def json_words() -> list[str]:
+    """What a safetensors header is written with."""
+    keys = (
+        "dtype",
+        "shape",
+        "data_offsets",
+        "__metadata__",
+        "F32",
+        "BF16",
+        "BOOL",
+        "I64",
+        "F8_E4M3",
+    )
+    return [f'"{key}"' for key in keys] + ["[0,0]", "{}", "null", "1e9", "-1", *BOUNDARIES]
+
+
+def toml_words() -> list[str]:
+    """What a key map is written with."""
+    keys = ("from", "to", "drop", "reshape", "permute", "flip_channels", "negate")
+    frame = [
+        "[[rule]]\n",
+        '"{a...}"',
+        '"{i}"',
+        " = true\n",
+        " = [0]\n",
+        "'" * 3,
+        '"' * 3,
+        "\\u0000",
+    ]
+    return [f"{key} = " for key in keys] + frame + list(BOUNDARIES)
+
+
+def pickle_words() -> list[str]:
+    """Names that a pickle of torch imports, and the members of its archive."""
+    classes = ("FloatStorage", "_utils\n_rebuild_tensor_v2", "_utils\n_rebuild_parameter", "Size")
+    frame = ["ccollections\nOrderedDict\n", "data.pkl", "byteorder", "PK\x03\x04", "PK\x01\x02"]
+    return [f"ctorch\n{name}\n" for name in classes] + frame + ["cpu", "storage"]
 
 
 def safetensors_seeds() -> list[bytes]:
@@ -239,11 +301,11 @@ def checkpoint_seeds() -> list[bytes]:
 
 
 TARGETS = {
-    "parse": Target(parse_bytes, seg_seeds, 256),
-    "formats": Target(formats_bytes, seg_seeds, 256),
-    "check": Target(check_bytes, seg_seeds, 400),
-    "fmt": Target(fmt_bytes, seg_seeds, 400),
-    "safetensors": Target(safetensors_bytes, safetensors_seeds, 1024),
-    "keymap": Target(keymap_bytes, keymap_seeds, 512),
-    "checkpoint": Target(checkpoint_bytes, checkpoint_seeds, 4096),
+    "parse": Target(parse_bytes, seg_seeds, 192, seg_words),
+    "formats": Target(formats_bytes, seg_seeds, 128, seg_words),
+    "check": Target(check_bytes, seg_seeds, 320, seg_words),
+    "fmt": Target(fmt_bytes, seg_seeds, 320, seg_words),
+    "safetensors": Target(safetensors_bytes, safetensors_seeds, 1024, json_words),
+    "keymap": Target(keymap_bytes, keymap_seeds, 512, toml_words),
+    "checkpoint": Target(checkpoint_bytes, checkpoint_seeds, 4096, pickle_words),
 }

@@ -69,7 +69,7 @@ def branches(writer: Writer) -> None:
 
 
 def shared(writer: Writer) -> None:
-    """A layer that is called twice."""
+    """A layer that is called twice, declared anywhere before."""
     draw = writer.draw
     name = draw(st.sampled_from(["conv", "conv_transpose", "bn", "scale", "group_norm", "linear"]))
     offer = ENTRIES[name](draw, writer)
@@ -83,7 +83,10 @@ def shared(writer: Writer) -> None:
     layer = writer.name("layer")
     for y in (x, other):
         accepted_types(offer.op, [y])
-    writer.lines.append(f"layer {layer} = {stage(draw, offer.op, [], f' @{layer}', offer.other)}")
+    before = [i for i, line in enumerate(writer.lines) if line[0] not in " }"]
+    place = draw(st.sampled_from([*before, len(writer.lines)]))
+    declared = f"layer {layer} = {stage(draw, offer.op, [], f' @{layer}', offer.other)}"
+    writer.lines.insert(place, declared)
     for y in (x, other):
         (made,) = writer.bind(offer.op, [y])
         writer.lines.append(f"{made.name} = {y.name} -> {layer}")

@@ -35,6 +35,7 @@ class Case:
         stages: of the software pipeline.
         matrix: whether the code must use the matrix units (None: it must not).
         loads: how operands must be loaded; on NVIDIA only.
+        narrow: the most asynchronous copies of less than 16 bytes: those of vectors, not of tiles.
         waiver: why this case may use the stack, or "".
     """
 
@@ -48,6 +49,7 @@ class Case:
     stages: int = 3
     matrix: bool = True
     loads: Loads = Loads.ASYNC
+    narrow: int = 0
     waiver: str = ""
     unaligned: bool = field(default=False)
     """Leaves out what the launcher promises about alignment: the gate must then fail."""

@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.to_triton.gate import aspp, conv, dcnv3, upsample, window_filter
+from compiler.to_triton.gate import (
+    aspp,
+    conv,
+    dcnv3,
+    dense_crf,
+    depthwise_norm,
+    lattice,
+    merge_conv,
+    pre_conv,
+    upsample,
+    window_filter,
+)
 from compiler.to_triton.gate.case import Case
 
-FAMILIES = (aspp, conv, upsample, dcnv3, window_filter)
+FAMILIES = (
+    aspp,
+    conv,
+    upsample,
+    dcnv3,
+    depthwise_norm,
+    window_filter,
+    merge_conv,
+    pre_conv,
+    lattice,
+    dense_crf,
+)
 """Modules with a function `cases(arch)`."""
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compiler.to_triton.gate.case import Case, Loads
-from compiler.to_triton.kernels.dcnv3 import (
-    CONFIGS,
-    Sampling,
-    constants,
-    dcnv3_backward_kernel,
-    dcnv3_kernel,
-)
+from compiler.to_triton.kernels.dcnv3 import dcnv3_kernel
+from compiler.to_triton.kernels.dcnv3_backward import dcnv3_backward_kernel
+from compiler.to_triton.kernels.dcnv3_sampling import Sampling
+from compiler.to_triton.kernels.dcnv3_tiles import CONFIGS, constants
 
 INTERN_IMAGE = Sampling(4, [3, 3], [1, 1], [1, 1], [1, 1], 1.0, True, False, None)
 """The first stage of InternImage-T: 4 groups of 16 channels, nine points."""

@@ -9,30 +9,14 @@ from torch import Tensor, nn
 
 from . import aspp, conv, dcnv3, upsample
 from .common import activated
-from .window_filter import window_field as window_field
-
-Pair = int | tuple[int, int]
-
-
-def _pair(value: Pair) -> list[int]:
-    return [value, value] if isinstance(value, int) else list(value)
-
-
-class Frozen(nn.Module):
-    """A module for inference: its weights take no gradient and it has no training mode."""
-
-    def train(self, mode: bool = True) -> Frozen:
-        """Stay in evaluation mode.
-
-        Raises:
-            RuntimeError: `mode` is true.
-        """
-        if mode:
-            raise RuntimeError(
-                "a network of the triton target is for inference: train the torch target, which "
-                "has the same parameter names before batch norms are folded"
-            )
-        return super().train(False)
+from .dcnv3_block import DCNv3Block as DCNv3Block
+from .dense_field import dense_field as dense_field
+from .frozen import Arrays, Frozen, Pair, pair, put
+from .lattice_field import lattice_field as lattice_field
+from .merge_blocks import MergedConvBlock as MergedConvBlock
+from .preact_blocks import DenseBlock as DenseBlock
+from .preact_blocks import PreConvBlock as PreConvBlock
+from .window_field import window_field as window_field
 
 
 class ConvBlock(Frozen):
@@ -57,11 +41,11 @@ class ConvBlock(Frozen):
         after: str = "none", slope: float = 0.01,
     ) -> None:  # fmt: skip
         super().__init__()
-        height, width = _pair(kernel)
+        height, width = pair(kernel)
         shape = (out, channels // groups, height, width)
         self.weight = nn.Parameter(torch.empty(shape), requires_grad=False)
         self.bias = nn.Parameter(torch.empty(out), requires_grad=False) if bias else None
-        self.stride, self.padding, self.dilation = map(_pair, (stride, padding, dilation))
+        self.stride, self.padding, self.dilation = map(pair, (stride, padding, dilation))
         self.groups, self.act, self.after, self.slope = groups, act, after, slope
         self.training = False
         self.register_buffer("packed", torch.empty(0), persistent=False)
@@ -138,7 +122,7 @@ class ASPPBlock(Frozen):
             shapes.insert(pool, (extra, channels, 1, 1))
         shapes.append((mixed, out * len(rates) + extra, 1, 1))
         for name, shape in zip(names, shapes, strict=True):
-            _put(self, name, _Arrays(shape, bias))
+            put(self, name, Arrays(shape, bias))
         self.rates, self.names, self.pool, self.extra = list(rates), names, pool, extra
         self.act, self.pool_act, self.mixed_act = act, pool_act, mixed_act
         self.training = False
@@ -146,7 +130,7 @@ class ASPPBlock(Frozen):
             self.register_buffer(buffer, torch.empty(0), persistent=False)
         self.register_load_state_dict_post_hook(_repack_pyramid)
 
-    def arrays(self) -> tuple[list[_Arrays], _Arrays | None, _Arrays]:
+    def arrays(self) -> tuple[list[Arrays], Arrays | None, Arrays]:
         """The weights of the branches, of the pooled branch and of the last convolution."""
         *found, mixed = (self.get_submodule(name) for name in self.names)
         pool = None if self.pool is None else found.pop(self.pool)
@@ -167,25 +151,6 @@ class ASPPBlock(Frozen):
             self.mixed_act, "none", 0.0, image,
         )  # fmt: skip
         return done
-
-
-class _Arrays(nn.Module):
-    """The weight and the bias of a convolution."""
-
-    def __init__(self, shape: tuple[int, ...], bias: bool) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(shape), requires_grad=False)
-        self.bias = nn.Parameter(torch.empty(shape[0]), requires_grad=False) if bias else None
-
-
-def _put(module: nn.Module, name: str, leaf: nn.Module) -> None:
-    """Register a module below others, which are made where they are missing."""
-    *levels, last = name.split(".")
-    for level in levels:
-        if level not in dict(module.named_children()):
-            module.add_module(level, nn.Module())
-        module = module.get_submodule(level)
-    module.add_module(last, leaf)
 
 
 def _repack_pyramid(module: ASPPBlock, _: Any) -> None:

@@ -9,6 +9,9 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
+import torch
+import triton
+
 POLICIES = ("measured", "all", "none")
 """`measured`: only where the table shows a gain on this very key. `all`: wherever a kernel can
 take the operands, for tests and benchmarks. `none`: never."""
@@ -24,9 +27,23 @@ _seen: ContextVar[dict[str, str] | None] = ContextVar("segdsl_routes", default=N
 
 @cache
 def measured() -> dict[str, str]:
-    """The winning configuration of every key that was measured, by key."""
-    entries = json.loads(TABLE.read_text(encoding="utf-8"))["entries"]
-    return {e["key"]: e["config"] for e in entries if e["correct"] and e["speedup"] >= GAIN}
+    """The winning configuration of every key that was measured, by key.
+
+    On another GPU than the table's, or with another triton, nothing was.
+    """
+    table = json.loads(TABLE.read_text(encoding="utf-8"))
+    if torch.cuda.is_available() and torch.cuda.get_device_name() != table["device"]:
+        return {}
+    return {
+        entry["key"]: entry["config"]
+        for entry in table["entries"]
+        if entry["correct"] and entry["speedup"] >= GAIN and _same_triton(entry["triton"])
+    }
+
+
+def _same_triton(version: str) -> bool:
+    """Whether a version has the compiler of the one that is installed."""
+    return list(version.split(".")[:2]) == str(triton.__version__).split(".")[:2]
 
 
 def active() -> str:

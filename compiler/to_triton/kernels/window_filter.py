@@ -13,23 +13,16 @@ channels last. Without `post`, the row sums n of a kernel are its message of one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from .common import DTYPES, INTERPRETED, NAMESPACE, channels_last, fits_int32
-from .router import chosen
-
-EPILOGUES: dict[str, int] = {"logits": 0, "proba": 1, "log_proba": 2}
-"""What is returned, by the number that the kernel knows it by."""
-
-EPSILON = 1e-20
-"""Added to row sums: a pixel without neighbours gets no message."""
+from .common import NAMESPACE, channels_last, fits_int32
+from .field import EPILOGUES, MOST_CLASSES, MOST_MIXED
 
 
 @triton.jit
@@ -117,14 +110,8 @@ CONFIGS: dict[str, WindowConfig] = {
 }
 """Tiles that may be launched."""
 
-MOST_CLASSES = 256
-"""The scores of a pixel stay in registers."""
-
 MOST_FEATURES = 64
 """Terms times the length of the longest feature vector, both rounded up to powers of two."""
-
-MOST_MIXED = 64
-"""A matrix over the classes takes as many steps as there are classes, each over all of them."""
 
 
 def default_config(classes: int) -> str:
@@ -294,183 +281,8 @@ def _(q, *rest):
     return torch.empty_like(q, memory_format=torch.channels_last)
 
 
-def key(logits: Tensor, terms: int, each: int, window: int, *, matrix: bool) -> str:
+def key(logits: Tensor, terms: int, each: int, window: int, *, matrix: bool, blur: int = 1) -> str:
     """What a measurement is filed under."""
     size = "x".join(map(str, logits.shape))
-    tail = " matrix" if matrix else ""
+    tail = (f", blur {blur}" if blur > 1 else "") + (" matrix" if matrix else "")
     return f"window_filter float32 {size} {terms}x{each} features, window {window}{tail}"
-
-
-@dataclass(frozen=True)
-class Group:
-    """Terms whose sum stands under one matrix: one launch.
-
-    Attributes:
-        feature: packed; `pre` and `post` belong to it, the weights in `post`.
-        matrix: [C, C], or None where the weights are numbers.
-    """
-
-    feature: Tensor
-    pre: Tensor | None
-    post: Tensor
-    matrix: Tensor | None
-
-    def added(self, q: Tensor, x: Tensor, how: Window, epilogue: str) -> Tensor:
-        """The epilogue of x plus the message of q."""
-        done: Tensor = window_filter(
-            q, x, self.feature, self.pre, self.post, self.matrix,
-            self.post.shape[1], how.window, how.own, epilogue, how.config,
-        )  # fmt: skip
-        return done
-
-
-@dataclass(frozen=True)
-class Window:
-    """What all launches of a field share: the window, and the tile."""
-
-    window: int
-    own: bool
-    config: str
-
-
-def scales(f: Tensor, norm: str, how: Window) -> tuple[Tensor | None, Tensor | None]:
-    """What to multiply with at the sender and at the receiver; the row sums by the same kernel."""
-    if norm == "none":
-        return None, None
-    n, _, h, w = f.shape
-    ones = channels_last(n, 1, h, w, f).fill_(1.0)
-    total: Tensor = window_filter(
-        ones, None, packed([f]), None, None, None, 1, how.window, how.own, "logits", how.config
-    )
-    if norm == "mean":
-        total = total.mean((2, 3), keepdim=True).expand_as(total)
-    root = (total + EPSILON).rsqrt()
-    if norm == "symmetric":
-        return root, root
-    return (root.square(), None) if norm == "before" else (None, root.square())
-
-
-def group(
-    features: Sequence[Tensor], norms: Sequence[str], weights: Sequence[float | Tensor],
-    matrix: Tensor | None, how: Window,
-) -> Group:  # fmt: skip
-    """Terms with numbers as weights, and the matrix over their sum, ready for launches."""
-    n, _, h, w = features[0].shape
-    terms = triton.next_power_of_2(len(features))
-    pre = channels_last(n, terms, h, w, features[0]).fill_(1.0)
-    post = channels_last(n, terms, h, w, features[0]).zero_()
-    for place, (f, norm, weight) in enumerate(zip(features, norms, weights, strict=True)):
-        before, after = scales(f, norm, how)
-        if before is not None:
-            pre[:, place : place + 1] = before
-        post[:, place : place + 1] = weight if after is None else after * weight
-    sender = pre if any(norm in ("symmetric", "before") for norm in norms) else None
-    return Group(packed(features), sender, post, matrix)
-
-
-def matrix_of(weights: Any, like: Tensor) -> Tensor:
-    """Weights [C], a diagonal, or [C, C], as a matrix; a number as a multiple of the identity."""
-    given = torch.as_tensor(weights, dtype=like.dtype, device=like.device)
-    if given.dim() == 0:
-        given = given.expand(like.shape[1])
-    return torch.diag(given) if given.dim() == 1 else given
-
-
-def _is_number(weights: Any) -> bool:
-    return isinstance(weights, int | float) or (isinstance(weights, Tensor) and weights.dim() == 0)
-
-
-def groups_of(
-    terms: Sequence[Any], maps: Sequence[Tensor], mix: Any, like: Tensor, how: Window
-) -> list[Group]:
-    """The launches of one iteration: numbers go together, and every other weight is one."""
-    plain: dict[bool, list[tuple[Tensor, str, float | Tensor]]] = {}
-    found = []
-    mixing = None if mix is None else matrix_of(mix, like)
-    for term, f in zip(terms, maps, strict=True):
-        sign, under = (1.0 if term.attracts else -1.0), mixing is not None and term.attracts
-        if _is_number(term.weights):
-            plain.setdefault(under, []).append((f, term.norm, sign * term.weights))
-            continue
-        matrix = matrix_of(term.weights, like)
-        if under:
-            assert mixing is not None
-            matrix = mixing @ matrix
-        found.append(group([f], [term.norm], [sign], matrix, how))
-    for under, rows in plain.items():
-        features, norms, weights = zip(*rows, strict=True)
-        found.append(group(features, norms, weights, mixing if under else None, how))
-    return found
-
-
-Library = tuple[Callable[..., Tensor], Callable[..., Tensor], Callable[..., Tensor]]
-"""Of `compiler.crf`, or of the text of it in an emitted file: mean_field, unary_scores, features.
-"""
-
-
-def window_field(
-    library: Library, logits: Tensor, terms: Sequence[Any], *, method: str = "window",
-    iterations: int = 10, window: int = 7, include_self: bool = True, mix: Any = None,
-    unary_weight: Any = 1.0, given: str = "logits", start: str = "softmax",
-    returns: str = "proba",
-) -> Tensor:  # fmt: skip
-    """`mean_field(method=window)` without gradients: every iteration is one launch or a few.
-
-    The arguments are those of `mean_field`, which computes the field where the router does not
-    choose the kernel.
-
-    Raises:
-        ValueError: as `mean_field`.
-    """
-    mean_field, unary_scores, features = library
-    if method != "window":
-        raise ValueError(f"the window kernel is for method='window', not for {method!r}")
-    name = None
-    if iterations and terms and not _tracked([logits, mix, unary_weight, *sum(terms, ())]):
-        name = _route(logits, terms, window, mix)
-    if name is None:
-        return mean_field(
-            logits, terms, method=method, iterations=iterations, window=window,
-            include_self=include_self, mix=mix, unary_weight=unary_weight, given=given,
-            start=start, returns=returns,
-        )  # fmt: skip
-    how, wide = Window(window, include_self, name), torch.is_autocast_enabled(logits.device.type)
-    with torch.autocast(logits.device.type, enabled=False):
-        scores = unary_scores(logits, given).contiguous(memory_format=torch.channels_last)
-        maps = [features(term, scores) for term in terms]
-        groups = groups_of(terms, maps, mix, scores, how)
-        anchor = scores
-        if not isinstance(unary_weight, int | float) or unary_weight != 1:
-            weight = torch.as_tensor(unary_weight, dtype=scores.dtype, device=scores.device)
-            anchor = scores * (weight if weight.dim() == 0 else weight[:, None, None])
-            anchor = anchor.contiguous(memory_format=torch.channels_last)
-        first = torch.log_softmax if start == "log_softmax" else torch.softmax
-        q = first(scores, 1).contiguous(memory_format=torch.channels_last)
-        for step in range(iterations):
-            x = anchor
-            for one in groups[:-1]:
-                x = one.added(q, x, how, "logits")
-            q = groups[-1].added(q, x, how, returns if step == iterations - 1 else "proba")
-    return q.contiguous() if wide else q.contiguous().to(logits.dtype)
-
-
-def _tracked(parts: Sequence[Any]) -> bool:
-    """Whether a gradient is recorded: the kernel has none."""
-    wanted = any(isinstance(part, Tensor) and part.requires_grad for part in parts)
-    return wanted and torch.is_grad_enabled()
-
-
-def _route(logits: Tensor, terms: Sequence[Any], window: int, mix: Any) -> str | None:
-    """The tile of the kernel; None where the library computes the field."""
-    if not (logits.is_cuda or INTERPRETED) or logits.dim() != 4 or not logits.numel():
-        return None
-    if logits.dtype not in DTYPES:
-        return None
-    lengths = [(2 if t.sxy is not None else 0) + (t.guide.shape[1] if t.sigma is not None else 0)
-               for t in terms]  # fmt: skip
-    count, each = (triton.next_power_of_2(max(1, size)) for size in (len(terms), max(lengths)))
-    matrix = mix is not None or not all(_is_number(t.weights) for t in terms)
-    n, c, h, w = logits.shape
-    if min(lengths) < 1 or fallback_reason(c, count * each, n * h * w, matrix=matrix):
-        return None
-    return chosen(key(logits, count, each, window, matrix=matrix), default_config(c))

@@ -249,6 +249,7 @@ def test_a_size_that_is_not_accepted(capsys: Streams) -> None:
         ("onnxruntime", "onnx", ["--targets", "onnx"]),
         ("onnx_ir", "onnx", ["--targets", "onnx"]),
         ("onnx", "onnx", ["--against", "net.seg"]),
+        ("triton", "triton", ["--targets", "triton"]),
     ],
 )
 def test_a_missing_library_is_named_with_the_way_to_get_it(

@@ -6,6 +6,7 @@ from compiler.passes.fold_bn import fold_bn
 from segdsl.analysis.params import params
 from segdsl.ir import Folded, Graph
 from segdsl.ops.conv import Conv
+from segdsl.ops.deform import DeformConv
 from segdsl.ops.elementwise import Add
 from segdsl.ops.norm import BatchNorm
 from segdsl.printer import print_graph
@@ -59,6 +60,43 @@ def test_what_must_not_be_folded_stays(body: str) -> None:
     assert fold_bn(before) is before
 
 
+SEPARABLE = """\
+seg 1
+block Separable(x: [N, C, h, w], out: int) -> (y: [N, out, h, w]) {
+  y = x -> conv(C, 3, pad=1, groups=C, bias=false) @depth -> conv(out, 1, bias=false) @point
+}
+net T() {
+  input image: f32[N, 3, H, W]
+  BODY
+}
+"""
+
+
+def test_a_convolution_that_ends_a_block_is_folded() -> None:
+    """The norm behind the block is worked in: the block's result is no value any more."""
+    body = "output y = image -> Separable(4) @a -> bn @n -> relu -> Separable(4) @b"
+    before = graph(SEPARABLE.replace("BODY", body))
+    after = fold_bn(before)
+    assert norms(after) == 0
+    assert {"a", "b"} <= before.stages.keys()
+    assert before.stages.keys() - after.stages.keys() == {"a"}
+    (point,) = (node for node in after.nodes() if node.path == "a.point")
+    assert point.folded == Folded("n", BatchNorm(), bias=False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "known = image -> Separable(4) @a\n  output y = known -> bn @n",
+        "output y = image -> Separable(4) @a as known -> bn @n",
+        "output y = image -> Separable(4) @a -> relu -> bn @n",
+    ],
+)
+def test_one_that_the_net_names_stays(body: str) -> None:
+    before = graph(SEPARABLE.replace("BODY", body))
+    assert fold_bn(before) is before
+
+
 def test_of_two_norms_in_a_row_the_first_is_folded() -> None:
     after = fold_bn(graph(net("output y = image -> conv(4, 3, pad=1) @c -> bn @n -> bn @m")))
     assert [node.path for node in after.nodes() if node.path] == ["c", "m"]
@@ -72,7 +110,7 @@ def test_the_text_of_a_folded_graph_is_the_program_before() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["unet_resnet34", "deeplabv3", "fcn_resnet50", "seresnet50", "unet"]
+    "name", ["unet_resnet34", "deeplabv3", "fcn_resnet50", "seresnet50", "unet", "upernet"]
 )
 def test_stock_networks_have_no_norm_left(name: str) -> None:
     before = load(name)
@@ -82,6 +120,21 @@ def test_stock_networks_have_no_norm_left(name: str) -> None:
     assert params(after).keys() == params(before).keys()
     assert all(value.node in after for value in after.stages.values())
     assert after.stages.keys() == before.stages.keys()
+
+
+@pytest.mark.parametrize("modulated", [False, True])
+def test_deformable_convolutions_take_their_norms(modulated: bool) -> None:
+    before = load("dcn_resnet50", modulated=modulated)
+    after = fold_bn(before)
+    assert norms(after) == 0
+    assert params(after).keys() == params(before).keys()
+    folded = [node for node in after.nodes() if isinstance(node.op, DeformConv)]
+    assert len(folded) == 13
+    assert all(node.folded is not None for node in folded)
+    assert all(node.op.bias for node in folded if isinstance(node.op, DeformConv))
+    gone = {f"layer{i + 2}.{k}.conv2" for i, n in enumerate((4, 6, 3)) for k in range(n)}
+    assert before.stages.keys() - after.stages.keys() == gone
+    assert all(value.node in after for value in after.stages.values())
 
 
 def test_a_convolution_with_a_second_reader_stays() -> None:

@@ -77,3 +77,32 @@ def test_indices_beyond_a_map_that_is_not_named() -> None:
     with pytest.raises(RuntimeError, match="invalid max index"):
         to_torch(made).eval()(torch.from_numpy(image))
     agree(net(undo + ", like=image)", given=given), N=1, H=2, W=3)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest_exact", "bilinear"])
+@pytest.mark.parametrize("scale", ["1.1", "1.2", "2.4", "[1.2, 2.25]"])
+@pytest.mark.parametrize("size", [(5, 2), (3, 4), (9, 3), (2, 7)])
+def test_a_factor_that_keeps_or_doubles_a_size(
+    mode: str, scale: str, size: tuple[int, int]
+) -> None:
+    """Ours, fixed: torch ignores the factor where 2 pixels times 1.2 are 2, or times 2.4 are 4.
+
+    And nearest_exact does not, but ONNX Runtime copies a map that keeps its size.
+    """
+    height, width = size
+    agree(net(f'output y = image -> resize({scale}, mode="{mode}")'), N=1, H=height, W=width)
+
+
+def test_onnx_runtime_copies_a_map_that_keeps_its_size() -> None:
+    """The runtime's: the file says to interpolate by the factor, as torch does."""
+    made = graph(net('output y = image -> resize(1.2, mode="bicubic")'))
+    image = np.random.default_rng(0).random((1, 3, 3, 4), np.float32)
+    (ours,) = run_onnx(to_onnx(made, None, fixture(made)), {"image": image}).values()
+    theirs = to_torch(made).eval()(torch.from_numpy(image)).numpy()
+    assert np.array_equal(ours, image)
+    assert np.abs(theirs - image).max() > 0.01
+    (ours,) = run_onnx(
+        to_onnx(made, None, fixture(made)), {"image": image[..., :3, :3].repeat(2, 2)}
+    ).values()
+    theirs = to_torch(made).eval()(torch.from_numpy(image[..., :3, :3].repeat(2, 2))).numpy()
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ need("onnxruntime")
 
 from compiler import to_onnx  # noqa: E402
 from compiler.to_onnx import files  # noqa: E402
+from compiler.to_onnx.build import Options, build  # noqa: E402
 from compiler.to_onnx.opsets import HIGHEST, LOWEST, ir_version  # noqa: E402
 from compiler.weights import Weights, initialise  # noqa: E402
 from segdsl.analysis.params import params  # noqa: E402
@@ -36,6 +38,7 @@ SMALL = net(
     "x = image -> conv(4, 3, pad=1) @stem.conv -> bn @stem.bn -> relu\n"
     "output mask = resize(x, like=image, mode=bilinear)"
 )
+LARGE = SMALL.replace("conv(4,", "conv(64,")
 CEIL_INPUT = "input image: f32[N, 3, H, W] where H >= 5, W >= 5"
 CEIL = net(
     "output y = image -> max_pool(3, stride=2, ceil=true)",
@@ -244,14 +247,70 @@ def test_large_arrays_lie_beside_the_file(
     assert codes(refused) == ["E6010"]
     target = tmp_path / name
     to_onnx(made, target)
-    beside = "net.data" if name == "net.onnx" else "net.data.data"
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, beside])
+    (beside,) = (path for path in tmp_path.iterdir() if path.name != name)
+    digest = hashlib.sha256(beside.read_bytes()).hexdigest()
+    assert beside.name == f"{name}.{digest[:16]}.data"
     moved = tmp_path.rename(tmp_path.with_name(f"moved_{name}"))
     onnx.checker.check_model(str(moved / name), full_check=True)
     inputs = {"image": np.ones((1, 3, 9, 8), np.float32)}
     (ours,) = run_onnx(str(moved / name), inputs).values()
     (wanted,) = run_onnx(inside, inputs).values()
     assert np.array_equal(ours, wanted)
+
+
+def test_a_model_takes_the_arrays_of_its_forerunner_away(tmp_path: Path) -> None:
+    """And nothing else: not those of a neighbour, nor files that only look alike."""
+    made, target = graph(LARGE), tmp_path / "net.onnx"
+    weights = [initialise(params(made), seed) for seed in (1, 2)]
+    neighbour = tmp_path / "net.onnx.onnx"
+    files.save(build(made, weights[0], Options()), neighbour, most=100)
+    (beside,) = set(tmp_path.iterdir()) - {neighbour}
+    kept = {neighbour, beside, tmp_path / "net.onnx.data", tmp_path / "net.onnx.0123.data"}
+    kept.add(tmp_path / f"net.onnx.{'0' * 16}.data.txt")
+    for path in kept - {neighbour, beside}:
+        path.write_bytes(b"mine")
+    first, model = files.save(build(made, weights[0], Options()), target, most=100)
+    again, _ = files.save(build(made, weights[0], Options()), target, most=100)
+    second, _ = files.save(build(made, weights[1], Options()), target, most=100)
+    assert model == target
+    assert first == again != second
+    assert set(tmp_path.iterdir()) == {*kept, target, second}
+    run_onnx(str(target), {"image": np.ones((1, 3, 9, 8), np.float32)})
+    assert files.save(build(made, weights[1], Options()), target) == (target,)
+    assert set(tmp_path.iterdir()) == {*kept, target}
+
+
+def test_arrays_beside_a_link(tmp_path: Path) -> None:
+    """They lie beside the file; a link in another folder would not find them."""
+    made = graph(LARGE)
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / "real.onnx").write_bytes(b"old")
+    (tmp_path / "near.onnx").symlink_to("real.onnx")
+    (other / "far.onnx").symlink_to(tmp_path / "real.onnx")
+    with pytest.raises(SegError) as refused:
+        files.save(build(made, None, Options()), other / "far.onnx", most=100)
+    assert "a link into another folder" in refused.value.diagnostics[0].message
+    assert (tmp_path / "real.onnx").read_bytes() == b"old"
+    beside, _ = files.save(build(made, None, Options()), tmp_path / "near.onnx", most=100)
+    assert beside.name.startswith("real.onnx.")
+    for name in ("near.onnx", "real.onnx"):
+        run_onnx(str(tmp_path / name), {"image": np.ones((1, 3, 9, 8), np.float32)})
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    """ONNX's strings are UTF-8: the second file's name is escaped, so that it can be stated."""
+    name = os.fsdecode(b"a\xff.onnx")
+    beside, target = files.save(build(graph(LARGE), None, Options()), tmp_path / name, most=100)
+    assert beside.name.startswith("a\\udcff.onnx.")
+    model = onnx.load_from_string(target.read_bytes())
+    places = {
+        entry.value
+        for array in model.graph.initializer
+        for entry in array.external_data
+        if entry.key == "location"
+    }
+    assert places == {beside.name}
 
 
 def test_one_value_under_two_names_and_an_input_as_output() -> None:

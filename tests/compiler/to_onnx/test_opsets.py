@@ -82,3 +82,55 @@ def test_the_message_names_operator_and_opset() -> None:
     assert found.span is not None
     assert found.span.text.startswith("avg_pool")
     assert "opset 22 can: `--opset 22`" in [help.text for help in found.helps]
+
+
+DEFORMABLE = """\
+seg 1
+from std.dcn import DeformConvPack
+net T() {
+  input image: f32[N, 4, H, W] where H >= 5, W >= 5
+  output y = image BODY
+}
+"""
+NATIVE_DEFORM = (
+    "`deform_conv` is a DeformConv from opset 19 on, and the GridSample of opset 18 where no "
+    "`--opset` is given"
+)
+SAMPLED = (
+    "`dcnv3` is written as the GridSample of opset 18, which is taken where no `--opset` is given"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("-> DeformConvPack(6, 3, pad=1) @a", [NATIVE_DEFORM]),
+        ("-> dcnv3(groups=2) @b", [SAMPLED]),
+        ("-> DeformConvPack(6, 3, pad=1) @a -> dcnv3(groups=2) @b", [NATIVE_DEFORM, SAMPLED]),
+        ("-> relu", []),
+    ],
+)
+@pytest.mark.parametrize("opset", [11, 16, LOWEST - 1])
+def test_an_older_opset_offers_grid_sample(body: str, said: list[str], opset: int) -> None:
+    made = graph(DEFORMABLE.replace("BODY", body))
+    with pytest.raises(SegError) as refused:
+        to_onnx(made, opset=opset)
+    (found,) = refused.value.diagnostics
+    assert (found.code, found.message) == ("E6003", f"target `onnx` cannot write opset {opset}")
+    range_of = f"the opsets from {LOWEST} to {HIGHEST} can be written"
+    assert [help.text for help in found.helps] == [range_of, *said]
+
+
+def test_what_is_said_of_deformable_operators_is_so() -> None:
+    """Every opset that can be written has a form of both; from 19 on one is a DeformConv."""
+    body = "-> DeformConvPack(6, 3, pad=1) @a -> dcnv3(groups=2) @b"
+    made = graph(DEFORMABLE.replace("BODY", body))
+    for opset in (None, *range(LOWEST, HIGHEST + 1)):
+        model = checked(to_onnx(made, opset=opset))
+        kinds = [node.op_type for node in model.graph.node]
+        native = opset is not None and opset >= 19
+        assert kinds.count("DeformConv") == native
+        assert kinds.count("GridSample") == (1 if native else 2)
+    with pytest.raises(SegError) as refused:
+        to_onnx(made, opset=HIGHEST + 1)
+    assert len(refused.value.diagnostics[0].helps) == 1

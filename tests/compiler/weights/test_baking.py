@@ -21,6 +21,7 @@ from compiler.weights.baking import baked_graph, baked_weights  # noqa: E402
 from compiler.weights.files import read_safetensors  # noqa: E402
 from segdsl.analysis.params import params  # noqa: E402
 from segdsl.ir import Graph  # noqa: E402
+from segdsl.ops.norm import BatchNorm  # noqa: E402
 from segdsl.program import load  # noqa: E402
 from tests.support.grown import Grown, programs  # noqa: E402
 from tests.support.programs import graph, net  # noqa: E402
@@ -55,10 +56,30 @@ def test_it_computes_the_same() -> None:
     compare(graph(PROGRAM), torch.randn(2, 3, 9, 8, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("name", ["resnet", "tiramisu"])
+@pytest.mark.parametrize("name", ["resnet", "tiramisu", "dcn_resnet50"])
 def test_stock_networks(name: str) -> None:
     made = load(name, depth=18) if name == "resnet" else load(name)
     compare(made, torch.randn(1, 3, 32, 64, dtype=torch.float64))
+
+
+DEFORMABLE = """\
+seg 1
+from std.dcn import DeformConvPack, ModulatedDeformConvPack
+net T() {
+  input image: f32[N, 4, H, W] where H >= 5, W >= 5
+  output y = image -> DeformConvPack(6, 3, stride=2, pad=1, groups=2) @a -> bn(eps=1e-3) @n.0
+                   -> relu -> ModulatedDeformConvPack(4, 3, dilation=2, pad=2, offset_groups=2) @b
+                   -> bn(affine=false) @n.1
+                   -> ModulatedDeformConvPack(4, 1, bias=false) @c -> bn(frozen=true) @n.2
+}
+"""
+
+
+def test_deformable_convolutions() -> None:
+    """With and without a bias, mask, groups; every kind of norm is worked in."""
+    made = graph(DEFORMABLE)
+    assert not any(isinstance(node.op, BatchNorm) for node in optimize(made).nodes())
+    compare(made, torch.randn(2, 4, 11, 8, dtype=torch.float64))
 
 
 @settings(max_examples=10)

@@ -42,7 +42,7 @@ def drop_path(x: Tensor, p: float, training: bool) -> Tensor:
 # Here stands `dcnv3_core`.
 
 
-class Stem(nn.Module):  # std/internimage.seg:91
+class Stem(nn.Module):  # std/internimage.seg:99
     def __init__(self, cin: int, out: int):
         super().__init__()
         self.conv1 = nn.Conv2d(cin, out // 2, 3, stride=2, padding=1)
@@ -51,8 +51,8 @@ class Stem(nn.Module):  # std/internimage.seg:91
         self.norm2 = nn.ModuleDict({"1": LayerNorm2d(out, eps=1e-06)})
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.gelu(self.norm1["1"](self.conv1(x)))  # 92: [N, 32, (H + 1)//2, (W + 1)//2]
-        return self.norm2["1"](self.conv2(x))  # 93: [N, 64, (H + 3)//4, (W + 3)//4]
+        x = F.gelu(self.norm1["1"](self.conv1(x)))  # 100: [N, 32, (H + 1)//2, (W + 1)//2]
+        return self.norm2["1"](self.conv2(x))  # 101: [N, 64, (H + 3)//4, (W + 3)//4]
 
 
 class DCNv3(nn.Module):  # std/dcn.seg:27
@@ -109,14 +109,14 @@ class Mlp(nn.Module):  # std/internimage.seg:6
         return self.fc2(x.movedim(1, -1)).movedim(-1, 1)  # 9
 
 
-class Downsample(nn.Module):  # std/internimage.seg:97
+class Downsample(nn.Module):  # std/internimage.seg:105
     def __init__(self, cin: int):
         super().__init__()
         self.conv = nn.Conv2d(cin, 2 * cin, 3, stride=2, padding=1, bias=False)
         self.norm = nn.ModuleDict({"1": LayerNorm2d(2 * cin, eps=1e-06)})
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm["1"](self.conv(x))  # 98
+        return self.norm["1"](self.conv(x))  # 106
 
 
 class InternLayer(nn.Module):  # std/internimage.seg:30
@@ -129,15 +129,15 @@ class InternLayer(nn.Module):  # std/internimage.seg:30
         self.mlp = Mlp(cin, 4 * cin)
 
     def forward(self, x: Tensor) -> Tensor:
-        f = self.norm1(x)  # 38
-        f = drop_path(self.dcn(f), self.drop, self.training)  # 21
-        z = x + f  # 48
-        g = self.norm2(z)  # 52
-        f = drop_path(self.mlp(g), self.drop, self.training)  # 21
-        return z + f  # 61
+        norm1 = self.norm1(x)  # 50
+        f = drop_path(self.dcn(norm1), self.drop, self.training)  # 21
+        z = x + f  # 55
+        norm2 = self.norm2(z)  # 60
+        f = drop_path(self.mlp(norm2), self.drop, self.training)  # 21
+        return z + f  # 65
 
 
-class Level(nn.Module):  # std/internimage.seg:67
+class Level(nn.Module):  # std/internimage.seg:71
     def __init__(self, cin: int, groups: int, offset_scale: float):
         super().__init__()
         self.blocks = nn.Sequential(
@@ -149,7 +149,7 @@ class Level(nn.Module):  # std/internimage.seg:67
         self.norm = nn.Sequential(LayerNorm2d(cin, eps=1e-06))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.blocks(x))  # 85: [N, 512, (H + 31)//32, (W + 31)//32]
+        return self.norm(self.blocks(x))  # 93: [N, 512, (H + 31)//32, (W + 31)//32]
 
 
 class InternImage(nn.Module):
@@ -217,16 +217,16 @@ class InternImage(nn.Module):
         self.head = nn.Linear(768, classes)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.patch_embed(image)  # std/internimage.seg:138: [N, 64, (H + 3)//4, (W + 3)//4]
-        x = self.levels[0]["blocks"](x)  # std/internimage.seg:75: [N, 64, (H + 3)//4, (W + 3)//4]
-        f = self.levels[0]["norm"](x)  # std/internimage.seg:85: [N, 64, (H + 3)//4, (W + 3)//4]
+        x = self.patch_embed(image)  # std/internimage.seg:146: [N, 64, (H + 3)//4, (W + 3)//4]
+        x = self.levels[0]["blocks"](x)  # std/internimage.seg:83: [N, 64, (H + 3)//4, (W + 3)//4]
+        f = self.levels[0]["norm"](x)  # std/internimage.seg:93: [N, 64, (H + 3)//4, (W + 3)//4]
         x = self.levels[0]["downsample"](f)  # [N, 128, (H + 7)//8, (W + 7)//8]
-        x = self.levels[1]["blocks"](x)  # std/internimage.seg:75: [N, 128, (H + 7)//8, (W + 7)//8]
-        f = self.levels[1]["norm"](x)  # std/internimage.seg:85: [N, 128, (H + 7)//8, (W + 7)//8]
+        x = self.levels[1]["blocks"](x)  # std/internimage.seg:83: [N, 128, (H + 7)//8, (W + 7)//8]
+        f = self.levels[1]["norm"](x)  # std/internimage.seg:93: [N, 128, (H + 7)//8, (W + 7)//8]
         x = self.levels[1]["downsample"](f)  # [N, 256, (H + 15)//16, (W + 15)//16]
         x = self.levels[2]["blocks"](x)  # [N, 256, (H + 15)//16, (W + 15)//16]
         f = self.levels[2]["norm"](x)  # [N, 256, (H + 15)//16, (W + 15)//16]
         x = self.levels[2]["downsample"](f)  # [N, 512, (H + 31)//32, (W + 31)//32]
-        x = self.levels[3](x)  # std/internimage.seg:143: [N, 512, (H + 31)//32, (W + 31)//32]
+        x = self.levels[3](x)  # std/internimage.seg:151: [N, 512, (H + 31)//32, (W + 31)//32]
         x = F.adaptive_avg_pool2d(F.gelu(self.conv_head(x)), 1).flatten(1)  # 8: [N, 768]
         return self.head(x)  # 9: [N, 1000]

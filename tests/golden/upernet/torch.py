@@ -77,6 +77,7 @@ class Stage(nn.Sequential):  # std/resnet.seg:42
 class UPerHead(nn.Module):  # std/upernet.seg:26
     def __init__(self, cin: int, classes: int, channels: int):
         super().__init__()
+        self.conv_seg = nn.Conv2d(channels, classes, 1)
         self.psp_modules = nn.ModuleList(
             [
                 nn.Sequential(nn.AdaptiveAvgPool2d(1), ConvModule(cin, channels, kernel=1)),
@@ -91,7 +92,6 @@ class UPerHead(nn.Module):  # std/upernet.seg:26
         )
         self.fpn_convs = nn.ModuleList([ConvModule(channels, channels) for _ in range(3)])
         self.fpn_bottleneck = ConvModule(4 * channels, channels)
-        self.conv_seg = nn.Conv2d(channels, classes, 1)
 
     def forward(self, levels0: Tensor, levels1: Tensor, levels2: Tensor, levels3: Tensor) -> Tensor:
         x = self.psp_modules[0](levels3)  # 14: [N, 512, 1, 1]
@@ -103,34 +103,34 @@ class UPerHead(nn.Module):  # std/upernet.seg:26
         x2 = self.psp_modules[3](levels3)  # 14: [N, 512, 6, 6]
         x2 = F.interpolate(x2, size=levels3.shape[-2:], mode="bilinear", align_corners=False)  # 16
         bottleneck = self.bottleneck(torch.cat([levels3, x, y, z, x2], dim=1))  # 18
-        lateral_convs0 = self.lateral_convs[0](levels0)  # 31: [N, 512, (H + 3)//4, (W + 3)//4]
-        lateral_convs1 = self.lateral_convs[1](levels1)  # 31: [N, 512, (H + 7)//8, (W + 7)//8]
-        lateral_convs2 = self.lateral_convs[2](levels2)  # 31: [N, 512, (H + 15)//16, (W + 15)//16]
-        x = F.interpolate(  # 36: [N, 512, (H + 15)//16, (W + 15)//16]
+        lateral_convs0 = self.lateral_convs[0](levels0)  # 32: [N, 512, (H + 3)//4, (W + 3)//4]
+        lateral_convs1 = self.lateral_convs[1](levels1)  # 32: [N, 512, (H + 7)//8, (W + 7)//8]
+        lateral_convs2 = self.lateral_convs[2](levels2)  # 32: [N, 512, (H + 15)//16, (W + 15)//16]
+        x = F.interpolate(  # 37: [N, 512, (H + 15)//16, (W + 15)//16]
             bottleneck, size=lateral_convs2.shape[-2:], mode="bilinear", align_corners=False
         )
-        x = lateral_convs2 + x  # 36: [N, 512, (H + 15)//16, (W + 15)//16]
+        x = lateral_convs2 + x  # 37: [N, 512, (H + 15)//16, (W + 15)//16]
         y = F.interpolate(x, size=lateral_convs1.shape[-2:], mode="bilinear", align_corners=False)
-        y = lateral_convs1 + y  # 36: [N, 512, (H + 7)//8, (W + 7)//8]
+        y = lateral_convs1 + y  # 37: [N, 512, (H + 7)//8, (W + 7)//8]
         z = F.interpolate(y, size=lateral_convs0.shape[-2:], mode="bilinear", align_corners=False)
-        z = lateral_convs0 + z  # 36: [N, 512, (H + 3)//4, (W + 3)//4]
-        fpn_convs0 = self.fpn_convs[0](z)  # 39: [N, 512, (H + 3)//4, (W + 3)//4]
-        y = self.fpn_convs[1](y)  # 39: [N, 512, (H + 7)//8, (W + 7)//8]
-        x = self.fpn_convs[2](x)  # 39: [N, 512, (H + 15)//16, (W + 15)//16]
-        y = F.interpolate(y, size=fpn_convs0.shape[-2:], mode="bilinear", align_corners=False)  # 43
-        x = F.interpolate(x, size=fpn_convs0.shape[-2:], mode="bilinear", align_corners=False)  # 43
-        z = F.interpolate(  # 44: [N, 512, (H + 3)//4, (W + 3)//4]
+        z = lateral_convs0 + z  # 37: [N, 512, (H + 3)//4, (W + 3)//4]
+        fpn_convs0 = self.fpn_convs[0](z)  # 40: [N, 512, (H + 3)//4, (W + 3)//4]
+        y = self.fpn_convs[1](y)  # 40: [N, 512, (H + 7)//8, (W + 7)//8]
+        x = self.fpn_convs[2](x)  # 40: [N, 512, (H + 15)//16, (W + 15)//16]
+        y = F.interpolate(y, size=fpn_convs0.shape[-2:], mode="bilinear", align_corners=False)  # 44
+        x = F.interpolate(x, size=fpn_convs0.shape[-2:], mode="bilinear", align_corners=False)  # 44
+        z = F.interpolate(  # 45: [N, 512, (H + 3)//4, (W + 3)//4]
             bottleneck, size=fpn_convs0.shape[-2:], mode="bilinear", align_corners=False
         )
-        x = self.fpn_bottleneck(torch.cat([fpn_convs0, y, x, z], dim=1))  # 46
+        x = self.fpn_bottleneck(torch.cat([fpn_convs0, y, x, z], dim=1))  # 47
         return self.conv_seg(F.dropout2d(x, 0.1, self.training))  # [N, 150, (H + 3)//4, (W + 3)//4]
 
 
-class AuxHead(nn.Module):  # std/upernet.seg:53
+class AuxHead(nn.Module):  # std/upernet.seg:54
     def __init__(self, cin: int, classes: int, channels: int = 256):
         super().__init__()
-        self.convs = nn.Sequential(ConvModule(cin, channels))
         self.conv_seg = nn.Conv2d(channels, classes, 1)
+        self.convs = nn.Sequential(ConvModule(cin, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.dropout2d(self.convs(x), 0.1, self.training)  # [N, 256, (H + 15)//16, (W + 15)//16]

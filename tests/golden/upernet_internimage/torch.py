@@ -52,7 +52,7 @@ class UPerNetInternImageOutputs(NamedTuple):
     aux_scores: Tensor | None
 
 
-class Stem(nn.Module):  # std/internimage.seg:91
+class Stem(nn.Module):  # std/internimage.seg:99
     def __init__(self, cin: int, out: int):
         super().__init__()
         self.conv1 = nn.Conv2d(cin, out // 2, 3, stride=2, padding=1)
@@ -61,8 +61,8 @@ class Stem(nn.Module):  # std/internimage.seg:91
         self.norm2 = nn.ModuleDict({"1": LayerNorm2d(out, eps=1e-06)})
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.gelu(self.norm1["1"](self.conv1(x)))  # 92: [N, 32, (H + 1)//2, (W + 1)//2]
-        return self.norm2["1"](self.conv2(x))  # 93: [N, 64, (H + 3)//4, (W + 3)//4]
+        x = F.gelu(self.norm1["1"](self.conv1(x)))  # 100: [N, 32, (H + 1)//2, (W + 1)//2]
+        return self.norm2["1"](self.conv2(x))  # 101: [N, 64, (H + 3)//4, (W + 3)//4]
 
 
 class DCNv3(nn.Module):  # std/dcn.seg:27
@@ -119,14 +119,14 @@ class Mlp(nn.Module):  # std/internimage.seg:6
         return self.fc2(x.movedim(1, -1)).movedim(-1, 1)  # 9
 
 
-class Downsample(nn.Module):  # std/internimage.seg:97
+class Downsample(nn.Module):  # std/internimage.seg:105
     def __init__(self, cin: int):
         super().__init__()
         self.conv = nn.Conv2d(cin, 2 * cin, 3, stride=2, padding=1, bias=False)
         self.norm = nn.ModuleDict({"1": LayerNorm2d(2 * cin, eps=1e-06)})
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm["1"](self.conv(x))  # 98
+        return self.norm["1"](self.conv(x))  # 106
 
 
 class ConvModule(nn.Module):  # std/upernet.seg:4
@@ -145,25 +145,26 @@ class InternLayer(nn.Module):  # std/internimage.seg:30
         self.drop = drop
         self.norm1 = nn.Sequential(LayerNorm2d(cin, eps=1e-06))
         self.dcn = DCNv3(cin, groups, offset_scale)
-        self.gamma1 = nn.Parameter(torch.zeros(cin))
         self.norm2 = nn.Sequential(LayerNorm2d(cin, eps=1e-06))
         self.mlp = Mlp(cin, 4 * cin)
+        self.gamma1 = nn.Parameter(torch.zeros(cin))
         self.gamma2 = nn.Parameter(torch.zeros(cin))
 
     def forward(self, x: Tensor) -> Tensor:
-        f = self.norm1(x)  # 38
-        f = self.dcn(f) * self.gamma1.reshape(1, -1, 1, 1)  # 18
+        norm1 = self.norm1(x)  # 50
+        f = self.dcn(norm1) * self.gamma1.reshape(1, -1, 1, 1)  # 18
         f = drop_path(f, self.drop, self.training)  # 21
-        z = x + f  # 48
-        g = self.norm2(z)  # 52
-        f = self.mlp(g) * self.gamma2.reshape(1, -1, 1, 1)  # 18
+        z = x + f  # 55
+        norm2 = self.norm2(z)  # 60
+        f = self.mlp(norm2) * self.gamma2.reshape(1, -1, 1, 1)  # 18
         f = drop_path(f, self.drop, self.training)  # 21
-        return z + f  # 61
+        return z + f  # 65
 
 
 class UPerHead(nn.Module):  # std/upernet.seg:26
     def __init__(self, cin: int, classes: int, channels: int):
         super().__init__()
+        self.conv_seg = nn.Conv2d(channels, classes, 1)
         self.psp_modules = nn.ModuleList(
             [
                 nn.Sequential(nn.AdaptiveAvgPool2d(1), ConvModule(cin, channels, kernel=1)),
@@ -178,7 +179,6 @@ class UPerHead(nn.Module):  # std/upernet.seg:26
         )
         self.fpn_convs = nn.ModuleList([ConvModule(channels, channels) for _ in range(3)])
         self.fpn_bottleneck = ConvModule(4 * channels, channels)
-        self.conv_seg = nn.Conv2d(channels, classes, 1)
 
     def forward(self, levels0: Tensor, levels1: Tensor, levels2: Tensor, levels3: Tensor) -> Tensor:
         x = self.psp_modules[0](levels3)  # 14: [N, 512, 1, 1]
@@ -190,41 +190,41 @@ class UPerHead(nn.Module):  # std/upernet.seg:26
         x2 = self.psp_modules[3](levels3)  # 14: [N, 512, 6, 6]
         x2 = F.interpolate(x2, size=levels3.shape[-2:], mode="bilinear", align_corners=False)  # 16
         bottleneck = self.bottleneck(torch.cat([levels3, x, y, z, x2], dim=1))  # 18
-        lateral_convs0 = self.lateral_convs[0](levels0)  # 31: [N, 512, (H + 3)//4, (W + 3)//4]
-        lateral_convs1 = self.lateral_convs[1](levels1)  # 31: [N, 512, (H + 7)//8, (W + 7)//8]
-        lateral_convs2 = self.lateral_convs[2](levels2)  # 31: [N, 512, (H + 15)//16, (W + 15)//16]
-        x = F.interpolate(  # 36: [N, 512, (H + 15)//16, (W + 15)//16]
+        lateral_convs0 = self.lateral_convs[0](levels0)  # 32: [N, 512, (H + 3)//4, (W + 3)//4]
+        lateral_convs1 = self.lateral_convs[1](levels1)  # 32: [N, 512, (H + 7)//8, (W + 7)//8]
+        lateral_convs2 = self.lateral_convs[2](levels2)  # 32: [N, 512, (H + 15)//16, (W + 15)//16]
+        x = F.interpolate(  # 37: [N, 512, (H + 15)//16, (W + 15)//16]
             bottleneck, size=lateral_convs2.shape[-2:], mode="bilinear", align_corners=False
         )
-        x = lateral_convs2 + x  # 36: [N, 512, (H + 15)//16, (W + 15)//16]
+        x = lateral_convs2 + x  # 37: [N, 512, (H + 15)//16, (W + 15)//16]
         y = F.interpolate(x, size=lateral_convs1.shape[-2:], mode="bilinear", align_corners=False)
-        y = lateral_convs1 + y  # 36: [N, 512, (H + 7)//8, (W + 7)//8]
+        y = lateral_convs1 + y  # 37: [N, 512, (H + 7)//8, (W + 7)//8]
         z = F.interpolate(y, size=lateral_convs0.shape[-2:], mode="bilinear", align_corners=False)
-        z = lateral_convs0 + z  # 36: [N, 512, (H + 3)//4, (W + 3)//4]
-        fpn_convs0 = self.fpn_convs[0](z)  # 39: [N, 512, (H + 3)//4, (W + 3)//4]
-        y = self.fpn_convs[1](y)  # 39: [N, 512, (H + 7)//8, (W + 7)//8]
-        x = self.fpn_convs[2](x)  # 39: [N, 512, (H + 15)//16, (W + 15)//16]
-        y = F.interpolate(y, size=fpn_convs0.shape[-2:], mode="bilinear", align_corners=False)  # 43
-        x = F.interpolate(x, size=fpn_convs0.shape[-2:], mode="bilinear", align_corners=False)  # 43
-        z = F.interpolate(  # 44: [N, 512, (H + 3)//4, (W + 3)//4]
+        z = lateral_convs0 + z  # 37: [N, 512, (H + 3)//4, (W + 3)//4]
+        fpn_convs0 = self.fpn_convs[0](z)  # 40: [N, 512, (H + 3)//4, (W + 3)//4]
+        y = self.fpn_convs[1](y)  # 40: [N, 512, (H + 7)//8, (W + 7)//8]
+        x = self.fpn_convs[2](x)  # 40: [N, 512, (H + 15)//16, (W + 15)//16]
+        y = F.interpolate(y, size=fpn_convs0.shape[-2:], mode="bilinear", align_corners=False)  # 44
+        x = F.interpolate(x, size=fpn_convs0.shape[-2:], mode="bilinear", align_corners=False)  # 44
+        z = F.interpolate(  # 45: [N, 512, (H + 3)//4, (W + 3)//4]
             bottleneck, size=fpn_convs0.shape[-2:], mode="bilinear", align_corners=False
         )
-        x = self.fpn_bottleneck(torch.cat([fpn_convs0, y, x, z], dim=1))  # 46
+        x = self.fpn_bottleneck(torch.cat([fpn_convs0, y, x, z], dim=1))  # 47
         return self.conv_seg(F.dropout2d(x, 0.1, self.training))  # [N, 150, (H + 3)//4, (W + 3)//4]
 
 
-class AuxHead(nn.Module):  # std/upernet.seg:53
+class AuxHead(nn.Module):  # std/upernet.seg:54
     def __init__(self, cin: int, classes: int, channels: int):
         super().__init__()
-        self.convs = nn.Sequential(ConvModule(cin, channels))
         self.conv_seg = nn.Conv2d(channels, classes, 1)
+        self.convs = nn.Sequential(ConvModule(cin, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.dropout2d(self.convs(x), 0.1, self.training)  # [N, 256, (H + 15)//16, (W + 15)//16]
         return self.conv_seg(x)  # 56: [N, 150, (H + 15)//16, (W + 15)//16]
 
 
-class Level(nn.Module):  # std/internimage.seg:67
+class Level(nn.Module):  # std/internimage.seg:71
     def __init__(self, cin: int, groups: int, offset_scale: float):
         super().__init__()
         self.blocks = nn.Sequential(
@@ -236,10 +236,10 @@ class Level(nn.Module):  # std/internimage.seg:67
         self.norm = nn.Sequential(LayerNorm2d(cin, eps=1e-06))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.blocks(x))  # 85: [N, 512, (H + 31)//32, (W + 31)//32]
+        return self.norm(self.blocks(x))  # 93: [N, 512, (H + 31)//32, (W + 31)//32]
 
 
-class InternImage(nn.Module):  # std/internimage.seg:107
+class InternImage(nn.Module):  # std/internimage.seg:115
     def __init__(self, cin: int):
         super().__init__()
         self.patch_embed = Stem(cin, 64)
@@ -300,13 +300,13 @@ class InternImage(nn.Module):  # std/internimage.seg:107
         )
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x = self.patch_embed(image)  # 138: [N, 64, (H + 3)//4, (W + 3)//4]
+        x = self.patch_embed(image)  # 146: [N, 64, (H + 3)//4, (W + 3)//4]
         f = self.levels[0]["norm"](self.levels[0]["blocks"](x))  # [N, 64, (H + 3)//4, (W + 3)//4]
-        x = self.levels[0]["downsample"](f)  # 149: [N, 128, (H + 7)//8, (W + 7)//8]
+        x = self.levels[0]["downsample"](f)  # 157: [N, 128, (H + 7)//8, (W + 7)//8]
         f2 = self.levels[1]["norm"](self.levels[1]["blocks"](x))  # [N, 128, (H + 7)//8, (W + 7)//8]
-        x = self.levels[1]["downsample"](f2)  # 149: [N, 256, (H + 15)//16, (W + 15)//16]
-        f3 = self.levels[2]["norm"](self.levels[2]["blocks"](x))  # 85
-        c5 = self.levels[3](self.levels[2]["downsample"](f3))  # 143
+        x = self.levels[1]["downsample"](f2)  # 157: [N, 256, (H + 15)//16, (W + 15)//16]
+        f3 = self.levels[2]["norm"](self.levels[2]["blocks"](x))  # 93
+        c5 = self.levels[3](self.levels[2]["downsample"](f3))  # 151
         return f, f2, f3, c5
 
 

@@ -76,6 +76,7 @@ def unused(body: str, ports: str = "x: [N, C, h, w], n: int = 1") -> str:
         ("weight g: [q] = ones\ny = x", "E1003", "q"),
         ("layer t = conv(3) @t\ny = x -> t", "E2004", "conv"),
         ("layer t = conv(3, 1) @t\ny = x -> t(4)", "E2002", "4"),
+        ("layer t = deform_conv(3, 1) @t\ny = x -> t", "E2004", "t"),
         ("y: [N, q + C, h, w] = x", "E1003", "q"),
         ("z = x", "E1003", "y"),
     ],

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from segdsl import parse
 from segdsl.analysis.params import count, params
 from segdsl.ops.ports import Output
+from segdsl.printer import print_graph
 from tests.support.programs import codes, examined, graph, net, places, shape, weights
 
 END = "output y = image -> relu"
@@ -39,6 +41,9 @@ def test_a_layer_keeps_its_input_channels() -> None:
         ("layer t = conv(8, kernal=1) @t\noutput y = image -> t", "E2001"),
         ("layer t = conv(8) @t\noutput y = image -> t", "E2004"),
         ("layer t = conv(8, 1) @t\noutput y = image -> t(3)", "E2002"),
+        ("layer t = conv(8, 1) @t\noutput y = image -> t(out=3)", "E2001"),
+        ("layer t = deform_conv(8, 1) @t\noutput y = image -> t", "E2004"),
+        ("layer t = deform_conv(8, 1, offset=image) @t\noutput y = image -> t(image)", "E2001"),
         ("layer t = conv(8, 1) @t\noutput y = image -> t @u", "E2017"),
         ("layer t = conv(8, 1) @t\nlayer u = t\noutput y = image -> u", "E2015"),
         ("layer conv = linear(8)\noutput y = image -> relu", "E1009"),
@@ -46,6 +51,56 @@ def test_a_layer_keeps_its_input_channels() -> None:
 )
 def test_what_layers_refuse(body: str, code: str) -> None:
     assert codes(net(body)) == [code]
+
+
+def test_a_layer_stands_in_the_order_of_the_weights_where_it_is_declared() -> None:
+    body = """layer score = conv(2, 1) @head.score
+layer tower = Pair @head.tower
+a = image -> conv(4, 1) @stem
+output y = a -> conv(4, 1) @head.first -> tower -> score
+"""
+    items = "block Pair(x: tensor) -> (y: tensor) {\n y = x -> conv(3, 1) @b -> conv(2, 1) @a\n}"
+    wanted = ["head.score", "head.tower.b", "head.tower.a", "head.first", "stem"]
+    found = weights(net(body, items))
+    assert found == [f"{path}.{tensor}" for path in wanted for tensor in ("weight", "bias")]
+    made = graph(net(body, items))
+    again = parse(print_graph(made))
+    assert again == made
+    assert list(params(again)) == found
+
+
+def test_the_order_belongs_to_the_equality_of_graphs() -> None:
+    early = "layer t = conv(3, 1) @t\na = image -> conv(3, 1) @a\noutput y = a -> t"
+    late = "a = image -> conv(3, 1) @a\nlayer t = conv(3, 1) @t\noutput y = a -> t"
+    assert graph(net(early)) != graph(net(late))
+    assert graph(net(late)).path_order == ()
+
+
+def test_a_layer_that_nobody_uses_only_keeps_its_place() -> None:
+    body = "layer kept = identity @a\nb = image -> conv(3, 1) @b\noutput y = b -> conv(3, 1) @a.0"
+    assert weights(net(body)) == ["a.0.weight", "a.0.bias", "b.weight", "b.bias"]
+
+
+def test_a_layer_of_several_maps() -> None:
+    body = """layer d = deform_conv(3, 3, pad=1) @d
+moved = image -> conv(18, 3, pad=1) @moved
+mask = image -> conv(9, 3, pad=1) @mask -> sigmoid
+a = image -> d(moved, mask=mask)
+output y = d(a, moved)
+"""
+    made = graph(net(body))
+    reads = [len(made.operands(n.name)) for n in made.nodes() if n.op.name == "deform_conv"]
+    assert reads == [3, 2]
+    assert weights(net(body))[:2] == ["d.weight", "d.bias"]
+    assert parse(print_graph(made)) == made
+
+
+def test_a_shared_bare_weight_is_printed_once() -> None:
+    body = " weight g: [C] = ones\n y = x * per_channel(g)\n"
+    items = f"block G(x: [N, C, h, w]) -> (y: tensor) {{\n{body}}}"
+    made = graph(net("layer t = G @t\noutput y = image -> t -> relu -> t", items))
+    assert print_graph(made).count("weight ") == 1
+    assert parse(print_graph(made)) == made
 
 
 def test_weights_are_values() -> None:

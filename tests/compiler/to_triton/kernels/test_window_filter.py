@@ -17,6 +17,7 @@ from compiler.crf.field import mean_field, unary_scores  # noqa: E402
 from compiler.crf.messages import scales as library_scales  # noqa: E402
 from compiler.crf.window import window_filter as library_filter  # noqa: E402
 from compiler.crf.window import window_kernel as library_kernel  # noqa: E402
+from compiler.to_triton.kernels import window_field as fields  # noqa: E402
 from compiler.to_triton.kernels import window_filter as ours  # noqa: E402
 from compiler.to_triton.kernels.common import INTERPRETED  # noqa: E402
 from compiler.to_triton.kernels.router import policy, recorded  # noqa: E402
@@ -57,6 +58,10 @@ FIELDS: list[tuple[int, list[Any], dict[str, Any], int]] = [
     (4, [gaussian(1.5, compat=drawn(4, 4).tolist()), gaussian(3.0, energy=[0.1, 0.2, 0.3, 0.4])],
      {"window": 3, "start": "log_softmax", "iterations": 1}, 2),
     (1, [gaussian(2.0)], {"window": 3, "iterations": 1}, 1),
+    (3, [gaussian(3.0, compat=0.6, norm="none"), pairwise(GUIDE, 30.0, compat=2.0, norm="none")],
+     {"window": 3, "blur": 2, "iterations": 2, "unary_weight": 0.8, "returns": "logits"}, 1),
+    (3, [gaussian(3.0, norm="none"), bilateral(GUIDE, 9.0, 30.0), gaussian(2.0, norm="mean")],
+     {"window": 3, "blur": 4, "iterations": 1, "mix": drawn(3, 3).tolist()}, 3),
 ]  # fmt: skip
 """Classes, terms, settings, and the launches of an iteration."""
 
@@ -83,7 +88,7 @@ def test_fields(
 
     monkeypatch.setattr(ours, "launch", counted)
     with policy("all"), recorded() as routes:
-        found = ours.window_field(LIBRARY, logits, terms, **settings)
+        found = fields.window_field(LIBRARY, logits, terms, **settings)
     assert set(routes.values()) == {"t8x8w4"}
     sums = sum(term.norm != "none" for term in terms)
     assert count == sums + launches * settings["iterations"]
@@ -112,7 +117,7 @@ def test_row_sums_are_a_message_of_ones() -> None:
         sums = library_kernel(f.double(), 5, 1, own).sum(1, keepdim=True)
         for norm in ("symmetric", "before", "after", "mean"):
             for name in ("t4x8w4", "") if norm == "symmetric" else ("",):
-                found = ours.scales(f, norm, ours.Window(5, own, name))
+                found = fields.scales(f, norm, fields.Window(5, own, name))
                 for ours_, theirs in zip(found, library_scales(norm, sums), strict=True):
                     assert (ours_ is None) == (theirs is None)
                     if ours_ is not None:
@@ -124,7 +129,7 @@ def test_impossible_classes_stay_impossible() -> None:
     logits = drawn(1, 3, 4, 4)
     logits[:, 1, 2] = -torch.inf
     with policy("all"):
-        found = ours.window_field(LIBRARY, logits, [gaussian(2.0)], window=3, iterations=1)
+        found = fields.window_field(LIBRARY, logits, [gaussian(2.0)], window=3, iterations=1)
     assert (found[:, 1, 2] == 0).all()
     assert found.isfinite().all()
 
@@ -136,12 +141,13 @@ def test_what_stays_with_the_library() -> None:
         (logits.clone().requires_grad_(), terms, {}),
         (logits, [gaussian(2.0, compat=torch.tensor(1.0, requires_grad=True))], {}),
         (logits, terms, {"iterations": 0}),
+        (logits, terms, {"iterations": 0, "blur": 2}),
         (drawn(1, 300, 3, 3), terms, {"iterations": 1}),
         (drawn(1, 70, 3, 3), terms, {"iterations": 1, "mix": torch.eye(70)}),
     ]
     for x, given, settings in cases:
         with policy("all"), recorded() as routes:
-            found = ours.window_field(LIBRARY, x, given, window=3, **settings)
+            found = fields.window_field(LIBRARY, x, given, window=3, **settings)
         assert not routes
         wanted = mean_field(x, given, method="window", window=3, **settings)
         assert torch.equal(found, wanted)
@@ -150,7 +156,12 @@ def test_what_stays_with_the_library() -> None:
 def test_bad_scores_are_refused_as_by_the_library() -> None:
     logits = torch.full((1, 2, 3, 3), torch.nan)
     with policy("all"), pytest.raises(ValueError, match="hold NaN"):
-        ours.window_field(LIBRARY, logits, [gaussian(2.0)])
+        fields.window_field(LIBRARY, logits, [gaussian(2.0)])
+    for window, blur in ((4, 1), (3, 3), (3, 0)):
+        with policy("all"), pytest.raises(ValueError, match=r"is odd|1 or even"):
+            fields.window_field(
+                LIBRARY, torch.zeros(1, 2, 3, 3), [gaussian(2.0)], window=window, blur=blur
+            )
 
 
 @pytest.mark.parametrize(
@@ -190,25 +201,23 @@ output y = scores -> mean_field([gaussian(sxy=2, compat=1.5), bilateral(image, s
 
 
 @pytest.mark.parametrize(
-    ("settings", "weight", "reason"),
+    ("settings", "weight"),
     [
-        ("method=window, window=3", "2", ""),
-        ("method=window, window=3, returns=logits, given=energy", "[1, 2, 3, 4]", ""),
-        ("method=window, window=3, blur=2", "2", "blur=2"),
-        ("method=exact", "2", "method=exact"),
+        ("method=window, window=3", "2"),
+        ("method=window, window=3, returns=logits, given=energy", "[1, 2, 3, 4]"),
+        ("method=window, window=3, blur=2", "2"),
     ],
 )
-def test_networks(settings: str, weight: str, reason: str) -> None:
+def test_networks(settings: str, weight: str) -> None:
     found = graph(net(NET.format(settings=settings, weight=weight)))
     fused = fused_graph(found)
     fused.verify()
     (row,) = [row for row in plan(fused).rows if row.ops == ("mean_field",)]
-    assert (row.kernel == "library") == bool(reason)
-    assert reason in row.reason
+    assert row.kernel == "window_filter"
     x = torch.rand(1, 3, 5, 6)
     with torch.no_grad():
         with policy("all"), recorded() as routes:
             y = to_triton(found)(x)
         wanted = to_torch(found).eval().double()(x.double())
-    assert any(key.startswith("window_filter") for key in routes) == (not reason)
+    assert any(key.startswith("window_filter") for key in routes)
     assert (y - wanted).abs().max() <= GATE * max(1.0, float(wanted.abs().max()))

@@ -1,0 +1,46 @@
+"""Cases of the convolution over two maps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from compiler.to_triton.gate.case import Case
+from compiler.to_triton.kernels.common import ACTIVATIONS, AMD_STAGES
+from compiler.to_triton.kernels.merge_conv import CONFIGS, FORMS, merge_conv_kernel
+
+
+def cases(arch: str) -> Iterator[Case]:
+    """Every tile in bf16, enlarging or by phases; fp16 with a residual; maps of one size."""
+    found = [case(name) for name in CONFIGS]
+    found.append(case("fold m128n64w4", dtype="fp16", residual=True))
+    found.append(case("m128n128w8", form="plain", residual=True))
+    shallow = arch.startswith("gfx")
+    for one in found:
+        yield replace(one, stages=min(one.stages, AMD_STAGES)) if shallow else one
+
+
+def case(config: str, *, dtype: str = "bf16", residual: bool = False, form: str = "") -> Case:
+    """A level of a U-Net: two maps of 128 channels, the first at half the size."""
+    tile = CONFIGS[config]
+    name = form or ("fold" if tile.fold else "nearest")
+    words = ["merge", config.removeprefix("fold "), dtype, name] + ["residual"] * residual
+    return Case(
+        name=" ".join(words),
+        kernel=merge_conv_kernel,
+        pointers={
+            "A": dtype, "B": dtype, "WeightA": dtype, "WeightB": dtype, "Y": dtype,
+            "Bias": "fp32", "Residual": dtype if residual else None,
+        },
+        constants={
+            "CA": 128, "CB": 128, "K": tile.bn, "R": 3, "S": 3, "STRIDE_H": 1, "STRIDE_W": 1,
+            "PAD_H": 1, "PAD_W": 1, "DIL_H": 1, "DIL_W": 1, "FORM": FORMS[name],
+            "ACT": ACTIVATIONS["none" if residual else "relu"],
+            "AFTER": ACTIVATIONS["relu" if residual else "none"], "PRECISION": "ieee",
+            "BM": tile.bm, "BN": tile.bn, "BK": tile.bk, "GROUP": tile.group,
+        },
+        integers=("a_pixel", "b_pixel", "y_pixel", "r_pixel"),
+        floats=("scale_h", "scale_w", "slope"),
+        warps=tile.warps,
+        stages=tile.stages,
+    )  # fmt: skip
