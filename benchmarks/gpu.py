@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"nothing was measured: {refusal}", file=sys.stderr)
             return 2
         return measure(args)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         print(f"nothing was written: {error}", file=sys.stderr)
         return 2
 
@@ -222,7 +222,10 @@ def recorded(path: Path) -> int:
     found = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict) or found.get("schema") != 1 or not found.get("records"):
         raise ValueError(f"{path} was not written by this script")
-    tune(found["records"])
+    try:
+        tune(found["records"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} was not written by this script: {error!r}") from error
     return 0
 
 

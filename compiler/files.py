@@ -43,28 +43,40 @@ class Staged:
     """A file on its way: written under a hidden name in its folder, put in place when it is whole.
 
     Attributes:
-        target: where it goes, links followed.
+        path: where it goes, as the user named it.
+        target: the same, links followed.
         file: the open file.
     """
 
-    def __init__(self, target: Path) -> None:
-        self.target = target
-        handle, self._name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:64]}.")
+    def __init__(self, path: str | Path) -> None:
+        self.path, self.target = path, Path(os.path.realpath(path))
+        prefix = f".{self.target.name[:64]}."
+        handle, self._name = tempfile.mkstemp(dir=self.target.parent, prefix=prefix)
         self.file: IO[bytes] = os.fdopen(handle, "wb")
 
     def finish(self) -> None:
-        """Flush it to the disk: whatever a full disk can refuse has happened after this."""
+        """Flush it to the disk: whatever a full disk can refuse has happened after this.
+
+        Raises:
+            SegError: E0106.
+        """
         if self.file.closed:
             return
-        with self.file as file:
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(self._name, _mode(self.target))
+        with _explained(self.path):
+            with self.file as file:
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(self._name, _mode(self.target))
 
     def place(self, target: Path | None = None) -> None:
-        """Give it its name, in one step; another `target` must lie in the same folder."""
+        """Give it its name, in one step; another `target` must lie in the same folder.
+
+        Raises:
+            SegError: E0106.
+        """
         self.finish()
-        os.replace(self._name, self.target if target is None else target)
+        with _explained(self.path):
+            os.replace(self._name, self.target if target is None else target)
 
     def discard(self) -> None:
         """Remove it, unless it is in place."""
@@ -82,15 +94,20 @@ def staged(path: str | Path) -> Iterator[Staged]:
         SegError: E0106, the path cannot be written; nothing is left behind.
     """
     check_writable(path)
-    new: Staged | None = None
+    with _explained(path):
+        new = Staged(path)
+        try:
+            yield new
+        finally:
+            new.discard()
+
+
+@contextmanager
+def _explained(path: str | Path) -> Iterator[None]:
     try:
-        new = Staged(Path(os.path.realpath(path)))
-        yield new
+        yield
     except OSError as error:
         raise SegError(_refused(path, error.strerror or str(error))) from error
-    finally:
-        if new is not None:
-            new.discard()
 
 
 def sync_folder(folder: Path) -> None:

@@ -49,7 +49,8 @@ def place_all(files: Sequence[Staged], *, paired: bool = False) -> None:
             a new one, but the last one is missing.
 
     Raises:
-        OSError: one cannot be put in place; every file is as it was.
+        SegError: E0106, one cannot be put in place; every file is as it was.
+        OSError: an old file cannot be kept for that; every file is as it was.
     """
     for file in files:
         file.finish()
@@ -101,7 +102,11 @@ def _copied(target: Path) -> Path | None:
     try:
         os.link(target, old)
     except OSError:  # a file system without hard links
-        shutil.copy2(target, old)
+        try:
+            shutil.copy2(target, old)
+        except BaseException:
+            old.unlink(missing_ok=True)
+            raise
     return old
 
 

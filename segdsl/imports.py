@@ -66,6 +66,7 @@ class Reader:
 
         `folder` is where its imports start (None: none are possible).
         """
+        self._bytes += _size(source.text)
         return self._link(source, folder, key)
 
     def _link(self, source: Source, folder: Path | None, key: str) -> Module:
@@ -230,7 +231,7 @@ class Reader:
         except SegError as error:
             self.diagnostics.extend(replace(d, span=span) for d in error.diagnostics)
             return None
-        self._bytes += len(text)
+        self._bytes += _size(text)
         if self._bytes > self.limits.program_bytes:
             message = (
                 f"the files of this program exceed {self.limits.program_bytes:,} bytes together"
@@ -275,6 +276,11 @@ _BINDING = re.compile(
 def _bound_in_text(text: str) -> frozenset[str]:
     """Every name that stands where a name is bound, in a text that could not be read whole."""
     return frozenset(a or b for a, b in _BINDING.findall(text))
+
+
+def _size(text: str) -> int:
+    """Bytes of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def _unsafe(name: str) -> str:

@@ -35,7 +35,7 @@ class Limits:
     ports: int = 256  # inputs and outputs of a net: E4007
     symbolic_sizes: int = 16  # symbolic sizes of a net: E2018
     parameters: int = 1 << 31  # learned numbers of a net: E5008 (--max-params)
-    channels: int = 1 << 20  # channels of a map: E2009
+    channels: int = 1 << 20  # channels that an operation is told to make: E2009
     kernel: int = 1_025  # kernel along one axis: E2009
     window_attribute: int = 65_536  # stride, padding, dilation, resize factor: E2009
     kernel_extent: int = 1 << 20  # kernel times dilation: E2009

@@ -36,6 +36,7 @@ class Case:
         exponentials: how many must be computed.
         matrix: whether the matrix units can do the multiplications.
         atomic: whether sums are added up in any order: then two runs may differ.
+        chain: launches that read each other's rounded results: errors add up as a random walk.
     """
 
     kernel: str
@@ -54,6 +55,7 @@ class Case:
     exponentials: int = 0
     matrix: bool = True
     atomic: bool = False
+    chain: int = 1
 
 
 def widened(operands: Operands) -> dict[str, Any]:

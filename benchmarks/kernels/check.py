@@ -56,7 +56,7 @@ def check(
     case: Case, name: str, given: Operands, reference: Result, library: float
 ) -> dict[str, Any]:
     """What one configuration computes: `pass`, the error, its gate, and why it failed."""
-    gate = GATES["exact" if case.exact else case.dtype]
+    gate = GATES["exact" if case.exact else case.dtype] * case.chain**0.5
     if not case.exact:
         gate = min(gate, max(WORSE * library, WORSE * FLOOR[case.dtype]))
     try:

@@ -16,6 +16,9 @@ from compiler.to_triton.kernels.dcnv3_tiles import CONFIGS
 
 TAPS = 9
 CORNERS = 4
+STEPS = 64
+WITHIN = ((-2, 2), (7, 58))
+"""Whole pixels that a point is moved by, and further steps."""
 STEP = 256
 """Images that the published extension takes at once."""
 
@@ -97,17 +100,19 @@ def case(shape: Shape, dtype: str, backward: bool = False) -> Case:
 
 
 def make(shape: Shape, dtype: str, device: str, seed: int) -> Operands:
-    """Random maps. Points lie up to two pixels from their places, and never near a line of pixels:
-    there the gradients of bilinear interpolation jump."""
+    """Random maps.
+
+    Points lie up to two pixels from their places, and never near a line of pixels: there the
+    gradients of bilinear interpolation jump. Distances are in steps of 1/64, so that places are
+    exact in float32 far from the edge too, and kernels alone are judged.
+    """
     if device != "meta":
         torch.manual_seed(seed)
     like: dict[str, Any] = {"dtype": getattr(torch, dtype), "device": device}
     n, h, w, points = shape.n, shape.h, shape.w, shape.groups * TAPS
     wide = torch.zeros(n, h, w, 8 * -(-3 * points // 8) if shape.slices else 3 * points, **like)
-    whole = torch.randint(-2, 2, (n, h, w, 2 * points), device=device)
-    wide[..., : 2 * points] = (whole + 0.1 + 0.8 * torch.rand(whole.shape, device=device)).to(
-        wide.dtype
-    )
+    moved = [torch.randint(a, b, (n, h, w, 2 * points), device=device) for a, b in WITHIN]
+    wide[..., : 2 * points] = (moved[0] + moved[1] / STEPS).to(wide.dtype)
     wide[..., 2 * points : 3 * points] = torch.randn(n, h, w, points, **like)
     both = wide.permute(0, 3, 1, 2)
     offset, mask = both[:, : 2 * points], both[:, 2 * points : 3 * points]

@@ -22,7 +22,6 @@ SHAPES = (
     Shape(1, 21, 128, 128),
     Shape(8, 21, 65, 65),
     Shape(1, 21, 240, 320),
-    Shape(1, 21, 320, 240, far=67.0, colour=3.0),
     Shape(1, 150, 128, 128),
 )
 PARTS = {"float32": 2, "float16": 1}

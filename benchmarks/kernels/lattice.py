@@ -37,8 +37,10 @@ def case(shape: Shape) -> Case:
     parts, row = shape.pixels * CORNERS, 4 * stride(shape.classes)
     work = 2 * 2 * parts * shape.classes
 
+    rest: Any = (None, shape.classes, "proba")
+
     def whole(given: Operands) -> Tensor:
-        return _map(shape, lattice.reference(*_operands(given), None, shape.classes, "proba"))
+        return _map(shape, lattice.reference(*_operands(given), *rest))
 
     return Case(
         kernel="lattice",
@@ -50,8 +52,7 @@ def case(shape: Shape) -> Case:
         configs=lattice.CONFIGS,
         make=lambda device, seed: make(shape, device, seed),
         launch=lambda given, config: _map(
-            shape,
-            lattice.launch(*_operands(given), None, shape.classes, "proba", config=config),
+            shape, lattice.launch(*_operands(given), *rest, config=config)
         ),
         reference=whole,
         baselines={

@@ -34,8 +34,10 @@ def case(shape: Shape, window: int) -> Case:
     offsets, numbers = window * window, 3 * shape.classes + TERMS * (EACH + 2)
     work = 2 * shape.pixels * offsets * (TERMS * (EACH + 1) + shape.classes)
 
+    rest: Any = (None, TERMS, window, True, "proba")
+
     def whole(given: Operands) -> Tensor:
-        return window_filter.reference(*_operands(given), None, TERMS, window, True, "proba")
+        return window_filter.reference(*_operands(given), *rest)
 
     return Case(
         kernel="window_filter",
@@ -46,9 +48,7 @@ def case(shape: Shape, window: int) -> Case:
         moved=4 * shape.pixels * numbers,
         configs=window_filter.CONFIGS,
         make=lambda device, seed: make(shape, window, device, seed),
-        launch=lambda given, config: window_filter.launch(
-            *_operands(given), None, TERMS, window, True, "proba", config=config
-        ),
+        launch=lambda given, config: window_filter.launch(*_operands(given), *rest, config=config),
         reference=whole,
         baselines={
             "library": _library,

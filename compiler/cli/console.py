@@ -32,7 +32,7 @@ class Console:
             "--color",
             choices=("auto", "always", "never"),
             default="auto",
-            help="colour in messages (default: if stderr is a terminal; NO_COLOR, FORCE_COLOR)",
+            help="colour in messages (default: if stderr is one; NO_COLOR, FORCE_COLOR, CLICOLOR)",
         )
 
     def choose(self, args: argparse.Namespace) -> None:

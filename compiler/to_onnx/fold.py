@@ -72,7 +72,7 @@ def _result(node: ir.Node) -> Array | None:
         return _stretch(node.inputs[0], slice(None))
     if node.op_type == "Slice" and (source := _shape_of(node.inputs[0])) is not None:
         start, stop = (_known(value) for value in node.inputs[1:3])
-        if start is None or stop is None or start.size != 1:
+        if start is None or stop is None or start.size != 1 or len(node.inputs) > 4:
             return None
         return _stretch(source, slice(int(start[0]), int(stop[0])))
     compute = _FORMS.get(node.op_type)

@@ -79,17 +79,16 @@ def emit(
     _check_paths(graph)
     types = shapes(graph)
     carried = carried_by(graph)
-    own = runtime.names if runtime is not None else ()
-    reserved = _reserved(graph, carried).union(own)
+    reserved = _reserved(graph, carried, runtime)
     found = outline(graph, types, reserved, flat=flat)
     text = _File(graph, types, found, flat, accepts, carried, runtime).text()
     check_source(text, carried, runtime)
     return text
 
 
-def net_class(graph: Graph) -> str:
-    """The name of the net's class in the emitted file."""
-    return Names(_reserved(graph, carried_by(graph))).fresh(graph.name)
+def net_class(graph: Graph, runtime: Runtime | None = None) -> str:
+    """The name of the net's class in the file that is emitted with the same `runtime`."""
+    return Names(_reserved(graph, carried_by(graph), runtime)).fresh(graph.name)
 
 
 def carried_by(graph: Graph) -> list[Library]:
@@ -97,10 +96,11 @@ def carried_by(graph: Graph) -> list[Library]:
     return [library(name) for name in sorted({n.op.name for n in graph.nodes()} & {*LIBRARIES})]
 
 
-def _reserved(graph: Graph, carried: Sequence[Library]) -> frozenset[str]:
+def _reserved(graph: Graph, carried: Sequence[Library], runtime: Runtime | None) -> frozenset[str]:
     """Names that no class of the net may have."""
     libraries = (name for one in carried for name in one.definitions)
-    return frozenset({*HELPERS, outputs_name(graph), *libraries})
+    imported = runtime.names if runtime is not None else ()
+    return frozenset({*HELPERS, outputs_name(graph), *libraries, *imported})
 
 
 def outputs_name(graph: Graph) -> str:

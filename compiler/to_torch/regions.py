@@ -114,7 +114,9 @@ def build(
     regions: dict[Instance, Region] = {}
     for node in graph.nodes():
         region = root
-        for instance in instances(node) if kept else ():
+        # What a net takes and gives is at its own border, wherever a builder put the node.
+        inside = kept and not isinstance(node.op, Input | Output)
+        for instance in instances(node) if inside else ():
             if instance not in kept:
                 continue
             if instance not in regions:

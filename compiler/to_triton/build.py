@@ -46,8 +46,9 @@ def build(graph: Graph, weights: Weights | str | PathLike[str] | None = None) ->
 def built(ready: Prepared, *, flat: bool = False) -> nn.Module:
     """The module of a prepared network; `flat` builds one class, with one statement per region."""
     graph = ready.graph
-    text = emit(graph, flat=flat, runtime=runtime(graph, IN_MEMORY))
-    net = getattr(execute(text, graph.name), net_class(graph))
+    kernels = runtime(graph, IN_MEMORY)
+    text = emit(graph, flat=flat, runtime=kernels)
+    net = getattr(execute(text, graph.name), net_class(graph, kernels))
     with torch.device("meta"):
         module: nn.Module = net()
     return fill(module, graph, ready.arrays).eval().requires_grad_(False)

@@ -6,13 +6,16 @@ as they are, so what runs there is what is tested here.
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from keyword import iskeyword
 from pathlib import Path
+from unicodedata import normalize
 
 from compiler.files import sync_folder
 from compiler.to_torch.emit import emit, net_class
@@ -43,7 +46,7 @@ from pathlib import Path
 import torch
 
 from .kernels.router import policy
-from .model import {net}
+from .model import {bound}
 
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
 
@@ -79,6 +82,26 @@ def load(path: str | Path = WEIGHTS) -> {net}:
 
 __all__ = ["{net}", "load", "policy", "read_weights"]
 '''
+
+
+def _bound_here() -> frozenset[str]:
+    """Names that a package of this text uses for itself, its modules among them."""
+    tree = ast.parse(INIT.format(net="Net", bound="Net", folder="folder"))
+    found = {"model", "kernels"}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(name) | ast.arg(name) | ast.FunctionDef(name) | ast.alias(name):
+                found.add(name)
+    return frozenset(found - {"Net"})
+
+
+def init_text(net: str, folder: str) -> str:
+    """The `__init__.py` of a folder; a network whose name it needs itself gets an underscore."""
+    taken, shown = _bound_here(), net
+    while shown in taken:
+        shown += "_"
+    bound = net if shown == net else f"{net} as {shown}"
+    return INIT.format(net=shown, bound=bound, folder=folder)
 
 
 def write_folder(path: str | Path, ready: Prepared, plan: Plan, accepts: Sequence[str]) -> None:
@@ -124,9 +147,9 @@ def check_folder(path: str | Path) -> None:
 
 
 def _refuse(path: str | Path, target: Path) -> None:
-    if not target.name.isidentifier():
+    if not _importable(target.name):
         message = f"`{target.name}` cannot be imported: the folder is a Python package"
-        helps = text_helps("letters, digits and `_`, not beginning with a digit")
+        helps = text_helps("letters, digits and `_`, not beginning with a digit; no Python keyword")
         raise SegError(Diagnostic("E0106", message, None, helps=helps))
     if not os.path.lexists(target):
         return
@@ -135,13 +158,18 @@ def _refuse(path: str | Path, target: Path) -> None:
         raise _unwritable(path, "it is there, and segdsl did not write it", "name another folder")
 
 
+def _importable(name: str) -> bool:
+    """Whether `import` finds a folder of this name: Python reads identifiers in the form NFKC."""
+    return name.isidentifier() and not iskeyword(name) and normalize("NFKC", name) == name
+
+
 def _fill(folder: Path, name: str, ready: Prepared, plan: Plan, accepts: Sequence[str]) -> None:
-    net = net_class(ready.graph)
-    source = emit(ready.graph, accepts=accepts, runtime=runtime(ready.graph, IN_FOLDER))
+    kernels = runtime(ready.graph, IN_FOLDER)
+    net = net_class(ready.graph, kernels)
+    source = emit(ready.graph, accepts=accepts, runtime=kernels)
     (folder / "model.py").write_text(source, encoding="utf-8", newline="\n")
-    (folder / "__init__.py").write_text(
-        INIT.format(net=net, folder=name), encoding="utf-8", newline="\n"
-    )
+    text = init_text(net, name)
+    (folder / "__init__.py").write_text(text, encoding="utf-8", newline="\n")
     (folder / MARK).write_text(plan.as_json(), encoding="utf-8", newline="\n")
     with open(folder / "weights.safetensors", "wb") as file:
         file.writelines(safetensors_pieces(ready.arrays))

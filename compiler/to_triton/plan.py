@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -34,6 +35,9 @@ SMALLEST_BLOCK = 16
 """Input channels must divide by it: the depth of the smallest tile (kernels.conv)."""
 
 OUT_MULTIPLE = 8
+
+MOST_WORDS = 16
+"""Operators of a region that a row of the report spells out."""
 
 AT_THE_CALL = "at the call, if this size was measured to win"
 
@@ -125,7 +129,14 @@ class Plan:
 
 def _cells(row: Row) -> tuple[str, str, str, str, str]:
     count = "" if row.macs is None else f"{row.macs:,}"
-    return row.name, " ".join(row.ops), row.kernel, count, row.reason
+    return row.name, _words(row.ops), row.kernel, count, row.reason
+
+
+def _words(ops: tuple[str, ...]) -> str:
+    """The operators in order; of long regions how many of each."""
+    if len(ops) <= MOST_WORDS:
+        return " ".join(ops)
+    return ", ".join(f"{count} {name}" for name, count in Counter(ops).items())
 
 
 def plan(graph: Graph, size: Mapping[str, int] | None = None) -> Plan:
@@ -148,8 +159,8 @@ def _row(graph: Graph, node: Node, types: Mapping[Value, Feature], count: int | 
     if isinstance(op, KernelField):
         maps = [types[value] for value in graph.operands(node.name)]
         inside = op.kernel_macs(*maps) if count is not None else None
-        fused = ("mean_field",)
-        return Row(node.name, fused, op.kernel, AT_THE_CALL, count, node.span.line, inside)
+        own, line = ("mean_field",), node.span.line
+        return Row(node.name, own, op.kernel, AT_THE_CALL, count, line, inside)
     if isinstance(op, Dcnv3Block):
         inside = op.kernel_macs(types[graph.operands(node.name)[0]]) if count is not None else None
         return Row(node.name, op.fused, "dcnv3", AT_THE_CALL, count, node.span.line, inside)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segdsl import syntax
-from segdsl.diagnostics import Diagnostic
+from segdsl.diagnostics import Diagnostic, text_helps
 from segdsl.elaborate.complaints import bound_in_branch, bound_in_loop, never_bound
 from segdsl.elaborate.convert import NOT_LITERAL, literal
 from segdsl.elaborate.declared import parameter_hint
@@ -302,6 +302,7 @@ def _check(survey: Survey, statement: syntax.Check) -> None:
 
 def _post(survey: Survey, statement: syntax.Post) -> None:
     message = "`post` operations are not part of this version of segdsl"
-    survey.report(Diagnostic("E4004", message, statement.span))
+    helps = text_helps("run them on the outputs of the network")
+    survey.report(Diagnostic("E4004", message, statement.span, helps=helps))
     for name in statement.names:
         survey.bind(name, Vague.ANYTHING)

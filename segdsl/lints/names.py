@@ -1,4 +1,4 @@
-"""Names that nobody uses: maps (W7010), blocks, imports and constants (W7011)."""
+"""Names that nobody uses: maps and parameters (W7010), blocks, imports, constants (W7011)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from segdsl import syntax
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, Severity
+from segdsl.elaborate.signature import is_port
 from segdsl.source import Span
 from segdsl.walk import nodes, used_names
 
@@ -15,6 +16,7 @@ def unused_maps(item: syntax.Block | syntax.Net) -> Iterator[Diagnostic]:
     used = used_names(item.params, item.where, item.body)
     if isinstance(item, syntax.Block):
         used |= {port.name.name for port in item.outputs}
+    yield from _unused_parameters(item, used)
     told: set[str] = set()
     for node in nodes(item.body):
         for name in _bound(node):
@@ -25,15 +27,37 @@ def unused_maps(item: syntax.Block | syntax.Net) -> Iterator[Diagnostic]:
             yield from _lost(node)
 
 
+def _unused_parameters(item: syntax.Block | syntax.Net, used: set[str]) -> Iterator[Diagnostic]:
+    """What callers give and nothing asks for: setting it would change nothing."""
+    shaped = used_names(item.outputs) if isinstance(item, syntax.Block) else set()
+    for parameter in item.params:
+        name = parameter.name.name
+        if name not in used | shaped and not name.startswith("_"):
+            what = "port" if is_port(parameter.type) else "parameter"
+            message = f"the {what} `{name}` of `{item.name.name}` is never used"
+            helps = (Help("use it, or remove it here and where it is given"),)
+            yield Diagnostic("W7010", message, parameter.name.span, Severity.WARNING, helps=helps)
+
+
 def _bound(node: object) -> tuple[syntax.Ident, ...]:
     match node:
         case syntax.Bind(names=names):
             return names
+        case syntax.Layer() if _keeps_a_place(node):
+            return ()
         case syntax.Var() | syntax.Layer() | syntax.WeightStmt() | syntax.Input():
             return (node.name,)
         case syntax.Stage(tap=tap) | syntax.Repeat(tap=tap) if tap is not None:
             return (tap,)
     return ()
+
+
+def _keeps_a_place(layer: syntax.Layer) -> bool:
+    """Whether a layer has no weights and a path: it stands for the order of what is below it."""
+    value = layer.value
+    return isinstance(value, syntax.At) and (
+        isinstance(value.value, syntax.Name) and value.value.name == "identity"
+    )
 
 
 def _unused(node: object, name: syntax.Ident) -> Diagnostic:

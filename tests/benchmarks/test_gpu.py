@@ -54,6 +54,7 @@ def test_cases_are_many_and_their_keys_differ() -> None:
     keys = [case.key for case in cases]
     assert len(set(keys)) == len(keys)
     known = {"conv", "aspp", "upsample_argmax", "dcnv3", "dcnv3_backward"}
+    known |= {"window_filter", "lattice", "dense_crf"}
     assert {case.kernel for case in cases} >= known
     assert {case.dtype for case in cases} == {"bfloat16", "float16", "float32"}
     for case in cases:
@@ -387,6 +388,8 @@ def test_one_command_from_the_figures_to_the_table(table: Path, tmp_path: Path) 
         ('{"schema": 2, "records": [1]}', "was not written by this script"),
         ('{"schema": 1, "records": [{"record": "case"}]}', "no GPU was measured"),
         ('{"schema": 1, "records": [{"record": "env", "cuda": null}]}', "no GPU was measured"),
+        (json.dumps({"schema": 1, "records": [MEASURED, {"record": "case"}]}), "KeyError"),
+        ('{"schema": 1, "records": [1]}', "was not written by this script"),
         (json.dumps({"schema": 1, "records": [MEASURED | {"gpu": "B"}]}), "the table is of A GPU"),
     ],
 )

@@ -1,10 +1,10 @@
 """Accepted sizes against torch: for random networks and every size up to 300, of both axes.
 
 Accepted means that the emitted module runs and that all its joins agree; refused means that torch
-refuses, or that a join does not agree. Torch runs on the meta device: shapes, and the checks of
-every operator, without values. What torch lets pass in silence is watched for here: broadcasting
-of a side that is 1 by chance, cuts that reach beyond the map (negative padding pads), and maps
-without pixels.
+refuses, or that a join does not agree. The other axis is small, so that torch computes for real,
+which is faster than its meta device. What torch lets pass in silence is watched for here:
+broadcasting of a side that is 1 by chance, cuts that reach beyond the map (negative padding pads),
+and maps without pixels.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from segdsl.program import Program  # noqa: E402
 from tests.support.grown import Grown, examine_text, programs  # noqa: E402
 
 MOST = 300
-OTHER = 2 * MOST
+OTHER = 12
 JOINS = {
     getattr(owner, name)
     for owner in (torch, Tensor)
@@ -75,14 +75,13 @@ def checked(cut: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def built(graph: Graph) -> nn.Module:
-    """The emitted module on the meta device, with its cuts watched."""
+    """The emitted module with its cuts watched."""
     names: dict[str, Any] = {"__name__": "emitted"}
     exec(emit(graph, flat=True), names)
     for name in ("crop", "centre_crop"):
         if name in names:
             names[name] = checked(names[name])
-    with torch.device("meta"):
-        module: nn.Module = names[net_class(graph)]()
+    module: nn.Module = names[net_class(graph)]()
     return module.eval()
 
 
@@ -90,9 +89,9 @@ def sweep(module: nn.Module, sizes: list[tuple[int, int]]) -> list[list[Sides] |
     """What met in the joins at each size; None where torch refuses."""
     found: list[list[Sides] | None] = []
     for size in sizes:
-        with Joins() as joins:
+        with torch.no_grad(), Joins() as joins:
             try:
-                module(torch.empty(1, 4, *size, device="meta"))
+                module(torch.zeros(1, 4, *size))
             except (RuntimeError, ValueError, IndexError):
                 found.append(None)
             else:
@@ -103,7 +102,7 @@ def sweep(module: nn.Module, sizes: list[tuple[int, int]]) -> list[list[Sides] |
 def agreeing(found: list[list[Sides] | None]) -> list[bool]:
     """Whether torch ran and all joins agree, at each size.
 
-    A side may be 1 beside a larger one only if it is 1 at every size: a pooled map, not a small one.
+    A side may be 1 beside a larger one only if it is 1 at every size, as that of a pooled map is.
     """
     ran = [met for met in found if met is not None]
     always = [
@@ -121,8 +120,8 @@ def agreeing(found: list[list[Sides] | None]) -> list[bool]:
     ]
 
 
-def large(known: SizeSet) -> int:
-    """An accepted size that is not small, for the axis that is not tried."""
+def usual(known: SizeSet) -> int:
+    """An accepted size for the axis that is not tried."""
     size = known.at_least(OTHER) or known.at_most(OTHER)
     assert size is not None
     return size
@@ -137,13 +136,13 @@ def whole(grown: Grown) -> tuple[str, Program]:
     return f"{head}{outputs}}}\n", examine_text(f"{head}{outputs}}}\n")
 
 
-@settings(max_examples=40)
+@settings(max_examples=60)
 @given(programs(), st.sampled_from("HW"))
 def test_accepted_means_that_torch_runs_and_all_joins_agree(grown: Grown, axis: str) -> None:
     text, program = whole(grown)
     graph, accepted = program.graph, program.accepted
     assert graph is not None
-    other = large(accepted["W" if axis == "H" else "H"])
+    other = usual(accepted["W" if axis == "H" else "H"])
     tried = [(n, other) if axis == "H" else (other, n) for n in range(1, MOST + 1)]
     right = agreeing(sweep(built(graph), tried))
     ours = [n in accepted[axis] for n in range(1, MOST + 1)]

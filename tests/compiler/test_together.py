@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -163,6 +164,29 @@ def test_a_file_system_without_hard_links(
     write(tmp_path)
     assert set(contents(tmp_path).values()) == {b"new"}
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_the_file_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, count = os.replace, iter(range(9))
+    monkeypatch.setattr(os, "replace", lambda *paths: full() if next(count) == 0 else plain(*paths))
+    with pytest.raises(SegError) as refused:
+        write_three(tmp_path)
+    assert refused.value.diagnostics[0].message.startswith(f"`{tmp_path / 'a'}` cannot be written")
+
+
+def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without links an old file is copied before it is replaced; the disk may be full for that."""
+
+    def torn(_: object, target: Path) -> None:
+        target.write_bytes(b"to")
+        raise FULL
+
+    monkeypatch.setattr(os, "link", lambda *_: full())
+    monkeypatch.setattr(shutil, "copy2", torn)
+    (tmp_path / "a").write_bytes(b"old")
+    with pytest.raises(SegError, match="E0106"):
+        write_three(tmp_path)
+    assert contents(tmp_path) == {"a": b"old"}
 
 
 def test_a_missing_folder_changes_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
@@ -10,11 +11,14 @@ from hypothesis import strategies as st
 
 from segdsl.fmt import format_source
 from segdsl.limits import Limits
+from segdsl.parsing.tables import OPERATORS
+from segdsl.parsing.tables import WORDS as KEYWORDS
 from segdsl.program import Program, examine_source
 from segdsl.render import render
 from segdsl.source import Source
 from tests.support.adorned import adorned, nearly
-from tests.support.fuzz_targets import check_text
+from tests.support.fuzz_targets import check_text, parse_bytes
+from tests.support.grammatical import text_of, texts
 
 ROOT = Path(__file__).parents[2]
 TEXTS = [p.read_text() for p in sorted((ROOT / "specs").glob("*.seg"))]
@@ -80,10 +84,26 @@ def test_programs_of_every_statement(text: str) -> None:
     assert not check_text(once).failed
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(adorned(), st.data())
 def test_nearly_valid_programs(text: str, data: st.DataObject) -> None:
     """One or two things changed: the answer is a graph or diagnostics with their places."""
     for _ in range(data.draw(st.integers(1, 2))):
         text = nearly(data.draw, text)
     check_text(text)
+
+
+@settings(max_examples=60)
+@given(texts())
+def test_texts_of_the_grammar(text: str) -> None:
+    """Every rule of the grammar, with no regard to what it means."""
+    parse_bytes(text.encode())
+    check_text(text)
+
+
+def test_the_grammar_is_drawn_whole() -> None:
+    """Each word and sign of the language occurs."""
+    dice = random.Random(1)
+    texts = [text_of(rule, dice) for rule in ["item", "stmt"] * 150]
+    drawn = {word for text in texts for word in text.split()}
+    assert {*KEYWORDS, *OPERATORS} - drawn == {"seg"}

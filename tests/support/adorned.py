@@ -227,7 +227,7 @@ def _name(draw: Draw, text: str) -> str:
     """A name becomes another name of the program, or a bad one."""
     places = list(re.finditer(r"\b[A-Za-z_]\w*\b", text))
     place, other = draw(st.sampled_from(places)), draw(st.sampled_from(places))
-    name = draw(st.sampled_from([other[0], *NAMES]))
+    name = str(draw(st.sampled_from([other[0], *NAMES])))
     return text[: place.start()] + name + text[place.end() :]
 
 
@@ -250,13 +250,13 @@ def _wrapped(draw: Draw, text: str) -> str:
     places = list(re.finditer(r"\b\w+\b", text))
     place, count = draw(st.sampled_from(places)), draw(st.sampled_from([1, 120, 128, 129, 300]))
     left, right = draw(st.sampled_from(["()", "[]", ("max(", ")"), ("-", ""), ("", " -> relu")]))
-    inside = left * count + place[0] + right * count
+    inside: str = left * count + place[0] + right * count
     return text[: place.start()] + inside + text[place.end() :]
 
 
 def _turns(draw: Draw, text: str) -> str:
     """The body of the net in a loop of many turns."""
-    turns = draw(st.sampled_from(["0", "2", "image", "10 ** 9", "H", "range(3)"]))
+    turns = str(draw(st.sampled_from(["0", "2", "image", "10 ** 9", "H", "range(3)"])))
     return text.replace(HEAD, f"{HEAD}for i in {turns} {{\n", 1) + "}\n"
 
 

@@ -13,31 +13,30 @@ RGB = 5
 
 
 def cases(arch: str) -> Iterator[Case]:
-    """Every tile with the classes that it is for; differences; a matrix; the row sums."""
+    """Every tile with the classes that it is for; differences; the packing."""
     yield case(arch, "b64p2w4", 21)
     yield case(arch, "b64p2w8", 150)
     yield case(arch, "b64p1w4", 21)
     yield case(arch, "b64p1w8", 150)
     yield case(arch, "b128p1w8", 21)
     yield case(arch, "b64p2w4", 21, narrow=False)
-    yield case(arch, "b64p2w4", 21, matrix=True)
     yield packing("b64p2w4", 21)
 
 
 def case(
-    arch: str, config: str, classes: int, *, narrow: bool = True, matrix: bool = False
+    arch: str, config: str, classes: int, *, narrow: bool = True
 ) -> Case:  # fmt: skip
     """A bilateral term, whose matrix product is the one of kernel values and classes."""
     chosen = CONFIGS[config]
     words = ["dense_crf", config, f"{classes} classes"]
-    words += ["wide"] * (not narrow) + ["matrix"] * matrix
+    words += ["wide"] * (not narrow)
     return Case(
         name=" ".join(words),
         kernel=dense_kernel,
         pointers={
             "V": "fp16", "Scale": "fp32", "Feature": "fp32", "Centre": "fp32", "Order": "i32",
             "Columns": "i32", "Starts": "i32", "Work": "i32", "Post": "fp32", "Anchor": "fp32",
-            "Matrix": "fp32" if matrix else None, "Out": "fp32",
+            "Matrix": None, "Out": "fp32",
         },
         constants=constants(classes, RGB, narrow, True, "proba", chosen),
         integers=("places",),

@@ -19,7 +19,6 @@ def cases(arch: str) -> Iterator[Case]:
     """Each kernel with the rows that VOC has; the slice with many classes, and with a matrix."""
     yield splat("r64a4w4", 21)
     yield splat("r16a8w2", 21)
-    yield splat("r64a4w4", 21, parts=False)
     yield blur("r64a4w4", 21)
     yield slices("r64a4w4", 21)
     yield slices("r32a4w4", 60)
@@ -27,15 +26,14 @@ def cases(arch: str) -> Iterator[Case]:
     yield slices("r64a4w4", 21, matrix=True)
 
 
-def splat(config: str, classes: int, *, parts: bool = True) -> Case:
-    """Pixels to vertices, or, without `parts`, pieces of vertices to vertices."""
+def splat(config: str, classes: int) -> Case:
+    """Pixels to vertices."""
     chosen = CONFIGS[config]
     return Case(
-        name=f"lattice splat {config} {classes} classes" + " pieces" * (not parts),
+        name=f"lattice splat {config} {classes} classes",
         kernel=splat_kernel,
         pointers={
-            "Q": "fp32", "Bounds": "i32", "Pixels": "i32" if parts else None,
-            "Shares": "fp32" if parts else None, "Values": "fp32",
+            "Q": "fp32", "Bounds": "i32", "Pixels": "i32", "Shares": "fp32", "Values": "fp32",
         },
         constants={**sizes_of(stride(classes), chosen), "AHEAD": chosen.ahead},
         warps=chosen.warps,

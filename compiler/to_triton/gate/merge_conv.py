@@ -11,32 +11,28 @@ from compiler.to_triton.kernels.merge_conv import CONFIGS, FORMS, merge_conv_ker
 
 
 def cases(arch: str) -> Iterator[Case]:
-    """Every tile in bf16, enlarging or by phases; fp16 with a residual; maps of one size."""
-    found = [case(name) for name in CONFIGS]
-    found.append(case("fold m128n64w4", dtype="fp16", residual=True))
-    found.append(case("m128n128w8", form="plain", residual=True))
+    """Every tile, enlarging or by phases, with a residual: without one registers are left over."""
     shallow = arch.startswith("gfx")
-    for one in found:
+    for name in CONFIGS:
+        one = case(name, dtype="fp16" if name == "fold m128n64w4" else "bf16")
         yield replace(one, stages=min(one.stages, AMD_STAGES)) if shallow else one
 
 
-def case(config: str, *, dtype: str = "bf16", residual: bool = False, form: str = "") -> Case:
+def case(config: str, *, dtype: str = "bf16") -> Case:
     """A level of a U-Net: two maps of 128 channels, the first at half the size."""
     tile = CONFIGS[config]
-    name = form or ("fold" if tile.fold else "nearest")
-    words = ["merge", config.removeprefix("fold "), dtype, name] + ["residual"] * residual
+    form = "fold" if tile.fold else "nearest"
     return Case(
-        name=" ".join(words),
+        name=f"merge {config.removeprefix('fold ')} {dtype} {form} residual",
         kernel=merge_conv_kernel,
         pointers={
             "A": dtype, "B": dtype, "WeightA": dtype, "WeightB": dtype, "Y": dtype,
-            "Bias": "fp32", "Residual": dtype if residual else None,
+            "Bias": "fp32", "Residual": dtype,
         },
         constants={
             "CA": 128, "CB": 128, "K": tile.bn, "R": 3, "S": 3, "STRIDE_H": 1, "STRIDE_W": 1,
-            "PAD_H": 1, "PAD_W": 1, "DIL_H": 1, "DIL_W": 1, "FORM": FORMS[name],
-            "ACT": ACTIVATIONS["none" if residual else "relu"],
-            "AFTER": ACTIVATIONS["relu" if residual else "none"], "PRECISION": "ieee",
+            "PAD_H": 1, "PAD_W": 1, "DIL_H": 1, "DIL_W": 1, "FORM": FORMS[form],
+            "ACT": ACTIVATIONS["none"], "AFTER": ACTIVATIONS["relu"], "PRECISION": "ieee",
             "BM": tile.bm, "BN": tile.bn, "BK": tile.bk, "GROUP": tile.group,
         },
         integers=("a_pixel", "b_pixel", "y_pixel", "r_pixel"),

@@ -52,18 +52,17 @@ def _along(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """As the kernel's `axis_place`, for a whole map of offsets."""
     middle = how.dilation[axis] * (how.kernel[axis] - 1) // 2
-    grid = lines * how.stride[axis] + (middle - how.padding[axis])
-    grid = grid + (steps * how.dilation[axis] - middle) * how.offset_scale
+    own = lines * how.stride[axis] + (middle - how.padding[axis])
     moved = moved * how.offset_scale
     slope = torch.full_like(moved, how.offset_scale)
     if how.offset_limit is not None:
         slope = slope * (moved.abs() <= how.offset_limit)
         moved = moved.clamp(-how.offset_limit, how.offset_limit)
-    place = grid + moved
-    slope = slope * ((place > -1) & (place < size))
-    place = place.clamp(-1, size)
-    low = place.floor().long().clamp(-1, size - 1)
-    return low, place - low, slope
+    place = (steps * how.dilation[axis] - middle) * how.offset_scale + moved
+    slope = slope * ((place > -1 - own) & (place < size - own))
+    place = torch.minimum(torch.maximum(place, -1 - own), size - own)
+    low = (own + place.floor()).clamp(-1, size - 1)
+    return low.long().clamp(-1, size - 1), place - (low - own), slope
 
 
 def points_of(x: Tensor, offset: Tensor, mask: Tensor, how: Sampling) -> Points:

@@ -22,7 +22,11 @@ def axis_place(
     STRIDE: tl.constexpr, PAD: tl.constexpr, DIL: tl.constexpr, K: tl.constexpr,
     LIMITED: tl.constexpr,
 ):  # fmt: skip
-    """A point along an axis: the neighbour before it, its distance, d place / d offset."""
+    """A point along an axis: the neighbour before it, its distance, d place / d offset.
+
+    Distances are taken from the pixel that the point belongs to, and so keep their digits however
+    far that is from the edge.
+    """
     middle: tl.constexpr = DIL * (K - 1) // 2
     moved = moved * scale
     slope = moved * 0.0 + scale
@@ -30,12 +34,14 @@ def axis_place(
         slope = tl.where((moved >= -limit) & (moved <= limit), slope, 0.0)
         # written so that NaN stays NaN, as in torch
         moved = tl.where(moved < -limit, -limit, tl.where(moved > limit, limit, moved))
-    place = (out * STRIDE + (middle - PAD)).to(tl.float32) + (step * DIL - middle) * scale + moved
-    slope = tl.where((place > -1.0) & (place < size), slope, 0.0)
-    end = size * 1.0  # an int, or a constexpr where it is 1
-    place = tl.where(place < -1.0, -1.0, tl.where(place > end, end, place))
+    own = out * STRIDE + (middle - PAD)
+    first = -1.0 - own.to(tl.float32)
+    last = size * 1.0 - own.to(tl.float32)  # an int, or a constexpr where it is 1
+    place = (step * DIL - middle) * scale + moved
+    slope = tl.where((place > first) & (place < last), slope, 0.0)
+    place = tl.where(place < first, first, tl.where(place > last, last, place))
     low = tl.floor(place)
-    return low.to(tl.int32), place - low, slope
+    return own + low.to(tl.int32), place - low, slope
 
 
 @triton.jit

@@ -176,7 +176,8 @@ def default_config(classes: int, dtype: torch.dtype) -> str:
 
 def depth(width: int) -> int:
     """The depth of the product of features: three times as many, or more."""
-    return max(16, triton.next_power_of_2(3 * width))
+    needed: int = triton.next_power_of_2(3 * width)
+    return max(16, needed)
 
 
 def reference(
@@ -192,7 +193,7 @@ def reference(
     v = torch.where(real, v[at].view(images, -1, q.shape[1]), 0.0)
     f = feature.T.reshape(images, -1, width)
     rows = []
-    step = max(1, (1 << 24) // max(1, places))
+    step = max(1, (1 << 25) // max(1, places))
     for begin in range(0, f.shape[1], step):
         mine = f[:, begin : begin + step]
         distance = torch.zeros_like(mine[:, :, :1] * f[:, None, :, 0])

@@ -48,7 +48,7 @@ class PreConvBlock(Frozen):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, K, P, Q]."""
-        conv = self.get_submodule(self.names[1])
+        conv = _arrays(self, self.names[1])
         done: Tensor = pre_conv.pre_conv(
             pixels_last(x), self.scale, self.shift, conv.weight, self.packed, conv.bias,
             self.stride, self.padding, self.dilation, *self.acts,
@@ -58,10 +58,10 @@ class PreConvBlock(Frozen):
 
 def _repack(module: PreConvBlock, _: Any) -> None:
     """The packed copies follow the arrays."""
-    norm, conv = (module.get_submodule(name) for name in module.names)
+    conv = _arrays(module, module.names[1])
     with torch.no_grad():
         conv.weight.data = conv.weight.contiguous(memory_format=torch.channels_last)
-        module.scale, module.shift = factors(norm)  # type: ignore[arg-type]
+        module.scale, module.shift = factors(module, module.names[0])
         module.packed = pre_conv.pack(conv.weight, [conv.weight.shape[1]])
 
 
@@ -105,7 +105,7 @@ class DenseBlock(Frozen):
     def forward(self, *maps: Tensor) -> Tensor:
         """The input, [N, C, H, W], as one map or several beside each other, to [N, K, H, W]."""
         count = len(self.rates)
-        weights = [self.get_submodule(name).weight for name in self.names[1::2]]
+        weights = [_arrays(self, name).weight for name in self.names[1::2]]
         scales, shifts, biases, packed = (
             [getattr(self, f"{buffer}{i}") for i in range(count)] for buffer in _BUFFERS
         )
@@ -121,14 +121,14 @@ _BUFFERS = ("scale", "shift", "offset", "packed")
 
 def _repack_layers(module: DenseBlock, _: Any) -> None:
     """The packed copies follow the arrays."""
-    found = [module.get_submodule(name) for name in module.names]
+    convs = [_arrays(module, name) for name in module.names[1::2]]
     with torch.no_grad():
-        for conv in found[1::2]:
+        for conv in convs:
             conv.weight.data = conv.weight.contiguous(memory_format=torch.channels_last)
-        weights = [conv.weight for conv in found[1::2]]
+        weights: list[Tensor] = [conv.weight for conv in convs]
         packed = dense_block.pack(weights, module.channels, keep=module.keep)
-        for i, (norm, conv) in enumerate(zip(found[::2], found[1::2], strict=True)):
-            scale, shift = factors(norm)  # type: ignore[arg-type]
+        for i, (name, conv) in enumerate(zip(module.names[::2], convs, strict=True)):
+            scale, shift = factors(module, name)
             none = scale.new_zeros(len(conv.weight))
             offset = none if conv.bias is None else conv.bias.detach()
             values = (scale, shift, offset, packed[i])
@@ -136,8 +136,17 @@ def _repack_layers(module: DenseBlock, _: Any) -> None:
                 setattr(module, f"{buffer}{i}", value)
 
 
-def factors(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """A norm at inference as `x * scale + shift`; computed in float64, rounded once."""
+def _arrays(module: nn.Module, name: str) -> Arrays:
+    """The arrays of a convolution below a module."""
+    found = module.get_submodule(name)
+    assert isinstance(found, Arrays)
+    return found
+
+
+def factors(module: nn.Module, name: str) -> tuple[Tensor, Tensor]:
+    """A norm below a module as `x * scale + shift`; computed in float64, rounded once."""
+    norm = module.get_submodule(name)
+    assert isinstance(norm, nn.BatchNorm2d)
     mean, variance = norm.running_mean, norm.running_var
     assert mean is not None
     assert variance is not None

@@ -87,6 +87,28 @@ def test_every_check_passes(name: str, optimized: bool) -> None:
         assert len(inferred.graph.value_info) == len(model.graph.value_info)
 
 
+CRF = """\
+seg 1
+net T() {
+  input image: f32[N, 3, H, W]
+  x = image -> conv(4, 3, pad=1) @c
+  output y = x -> mean_field([gaussian(1.5), bilateral(image, 1.0, 1.5)], method=METHOD,
+                             iterations=2)
+}
+"""
+
+
+@pytest.mark.parametrize("method", ["window, window=3", "exact"])
+def test_nothing_of_a_crf_is_left_to_do_at_free_sizes(method: str) -> None:
+    """onnxscript takes the 1e-20 that guard two divisions for zeros; they stay.
+
+    At fixed sizes it also works out maps of kernels, which would be as large as pictures.
+    """
+    model = light(graph(CRF.replace("METHOD", method)), unroll=True, dense=True)
+    assert kinds(model) - by_onnxscript(model) == Counter(Add=2)
+    assert by_onnx_ir(model) == kinds(model)
+
+
 def test_the_optimizers_would_find_something() -> None:
     kept = onnx.load_from_string(to_onnx(load("resnet", depth=18), optimize=False))
     assert kinds(kept)["BatchNormalization"] == 20

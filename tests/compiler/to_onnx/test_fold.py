@@ -15,10 +15,13 @@ from tests.support.peers import need
 onnx = need("onnx")
 need("onnxruntime")
 
+import onnx_ir as ir  # noqa: E402
+
 from compiler.to_onnx import fold, to_onnx  # noqa: E402
 from compiler.to_onnx.fold import fold_constants  # noqa: E402
 from compiler.to_onnx.values import Values  # noqa: E402
 from segdsl.program import load  # noqa: E402
+from segdsl.symbolic import symbol  # noqa: E402
 from segdsl.types import DType, Feature  # noqa: E402
 from tests.compiler.to_onnx.light import light  # noqa: E402
 from tests.compiler.to_onnx.runs import checked, error, fixture, random_inputs, run_onnx  # noqa: E402
@@ -188,3 +191,72 @@ def test_grids_are_shared_and_small() -> None:
         for axis, side in enumerate((224 // k, 256 // k))
     )
     assert sum(len(a.raw_data) for a in constants) < 20_000
+
+
+def free_map() -> tuple[Values, ir.Value]:
+    """A model with an input whose size nobody knows."""
+    values = Values({})
+    return values, values.value((symbol("N"), 3, 4), "f32", "x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "first", "goes"),
+    [
+        ("Mul", 1.0, True, True),
+        ("Mul", 1.0, False, True),
+        ("Add", 0.0, True, True),
+        ("Add", 0.0, False, True),
+        ("Div", 1.0, False, True),
+        ("Sub", 0.0, False, True),
+        ("Div", 1.0, True, False),
+        ("Sub", 0.0, True, False),
+        ("Mul", 0.0, False, False),
+        ("Add", 1e-20, False, False),
+        ("Mul", np.nextafter(np.float32(1), np.float32(2)), False, False),
+    ],
+)
+def test_what_adds_nothing_goes(kind: str, number: float, first: bool, goes: bool) -> None:
+    values, x = free_map()
+    scalar = values.constant(np.array(number, np.float32))
+    operands = [scalar, x] if first else [x, scalar]
+    (y,) = values.add(kind, operands, [Feature((symbol("N"), 3, 4))], "y", {})
+    (z,) = values.add("Relu", [y], [Feature((symbol("N"), 3, 4))], "z", {})
+    fold_constants(values, {z})
+    assert [node.op_type for node in values.nodes] == (["Relu"] if goes else [kind, "Relu"])
+    assert (values.nodes[-1].inputs[0] is x) == goes
+
+
+def test_a_number_of_more_axes_adds_axes() -> None:
+    values, x = free_map()
+    one = values.constant(np.ones((1, 1, 1, 1), np.float32))
+    (y,) = values.add("Mul", [x, one], [Feature((1, symbol("N"), 3, 4))], "y", {})
+    (z,) = values.add("Relu", [y], [Feature((1, symbol("N"), 3, 4))], "z", {})
+    fold_constants(values, {z})
+    assert [node.op_type for node in values.nodes] == ["Mul", "Relu"]
+
+
+def test_bodies_too() -> None:
+    """A node that ends a body stays: the body's result has no other name."""
+    values = Values({})
+    line = Feature((2,))
+    state = values.value((2,), "f32", "state")
+
+    def body(before: ir.Value) -> ir.Value:
+        one = values.constant(np.array(1.0, np.float32))
+        two = values.constant(np.array(2.0, np.float32))
+        (four,) = values.add("Add", [two, two], [Feature(())], "b", {})
+        (same,) = values.add("Mul", [before, one], [line], "b", {})
+        (more,) = values.add("Mul", [same, four], [line], "b", {})
+        return values.add("Mul", [more, one], [line], "b", {})[0]
+
+    turns = values.constant(np.array(3, np.int64))
+    result = values.loop(turns, state, line, "loop", body)
+    fold_constants(values, {result})
+    (loop,) = values.nodes
+    (inside,) = (attribute.as_graph() for attribute in loop.attributes.values())
+    assert [node.op_type for node in inside] == ["Mul", "Mul", "Identity"]
+    reads = inside[0].inputs
+    assert reads[0] is inside.inputs[2]
+    assert reads[1] is not None
+    assert reads[1].const_value is not None
+    assert reads[1].const_value.numpy() == 4

@@ -17,7 +17,7 @@ from segdsl.ops.combine import Concat  # noqa: E402
 from segdsl.ops.conv import Conv  # noqa: E402
 from segdsl.ops.elementwise import Add, Mul  # noqa: E402
 from segdsl.ops.pool import GlobalAvgPool, MaxPool  # noqa: E402
-from segdsl.ops.ports import Weight  # noqa: E402
+from segdsl.ops.ports import Output, Weight  # noqa: E402
 from segdsl.ops.regularise import Dropout  # noqa: E402
 from segdsl.program import parse  # noqa: E402
 from segdsl.types import Pair, Sides  # noqa: E402
@@ -413,3 +413,40 @@ def test_weights_read_in_an_inner_block() -> None:
         y = builder.add(Mul(), x, bias)
     builder.output(y)
     check_forms(builder.graph)
+
+
+def test_an_output_that_was_put_into_a_block() -> None:
+    builder = Builder()
+    image = builder.input()
+    with builder.instance("Inner", "inner") as inner:
+        x = conv(builder, conv(builder, image, 3, "a"), 4, "b")
+        builder.graph.add(Node("output.out", Output("out"), label="out", scope=(inner,)), (x,))
+    module = check_forms(builder.graph)
+    assert [name for name, _ in module.named_children()] == ["inner"]
+
+
+LAYERS = """
+block Tower(x: [N, C, h, w], late: bool) -> (y: [N, 2, h, w]) {
+  layer score = conv(2, 1) @score
+  layer blocks = identity @blocks
+  layer end = bn @end.0
+  var f = x
+  for i in range(3) {
+    f = f -> conv(C, 3, pad=1) @blocks.{i} -> relu
+    if late {
+      f = f -> bn @norms.{i}
+    }
+  }
+  y = f -> end -> score
+}"""
+
+
+@pytest.mark.parametrize("late", ["true", "false"])
+def test_layers_have_their_place_in_the_state_dict(late: str) -> None:
+    body = f"layer last = conv(2, 1) @last\na = image -> Tower({late}) @a\noutput y = a -> last"
+    graph = net(body + f"\noutput z = image -> Tower({late}) @b", LAYERS)
+    module = check_forms(graph)
+    found = list(dict.fromkeys(".".join(key.split(".")[:2]) for key in module.state_dict()))
+    norms = ["norms"] if late == "true" else []
+    assert found[:2] == ["last.weight", "last.bias"]
+    assert found[2:] == [f"{x}.{k}" for x in "ab" for k in ("score", "blocks", "end", *norms)]

@@ -48,14 +48,14 @@ STOCK: list[tuple[str, dict[str, Any], tuple[int, int]]] = [
 """Network, settings, and a height and width to run it at."""
 
 
-def narrow(graph: Graph, factor: int = 8) -> Graph:
+def narrow(graph: Graph, factor: int = 8, least: int = 64) -> Graph:
     """The network with fewer channels: every layer of 64 outputs or more has an eighth of them."""
 
     def change(node: Node) -> Op:
         op = node.op
         if not isinstance(op, Conv | ConvTranspose | Linear):
             return op
-        wide = op.out >= 64 and op.out % factor == 0 and op.out != 1000
+        wide = op.out >= least and op.out % factor == 0 and op.out != 1000
         return replace(op, out=op.out // factor) if wide else op
 
     return graph.map_ops(change)

@@ -36,8 +36,9 @@ ONE = Options(sizes=((17, 24),), batches=(2,), images=("noise",))
 NETWORKS: list[tuple[str, dict[str, Any], int, tuple[int, int], int]] = [
     ("deeplabv3", {"depth": 50}, 4, (33, 33), 20),
     ("unet", {"width": 16, "depth": 2}, 1, (20, 23), 7),
-    ("tiramisu", {"depth": 56}, 1, (32, 33), 5),
-    ("deeplabv2_crf", {"scales": []}, 4, (17, 17), 8),
+    ("unet_resnet34", {}, 4, (20, 33), 20),
+    ("tiramisu", {"depth": 56}, 6, (32, 33), 16),
+    ("deeplabv2_crf", {"scales": [], "iterations": 2}, 4, (17, 17), 9),
     ("internimage", {}, 1, (32, 32), 3),
 ]
 """Network, settings, by how much it is narrowed, size, and the least number of kernel calls."""
@@ -54,7 +55,8 @@ def test_networks_pass(
     least: int,
 ) -> None:
     network = load(name, **settings)
-    network = narrow(network, factor) if factor > 1 else network
+    dense = name == "tiramisu"  # its layers have 12 channels, which narrow maps must divide by
+    network = narrow(network, factor, 12 if dense else 64) if factor > 1 else network
     options = Options(sizes=(size,), batches=(1,), images=("noise",))
     report = against_targets(network, None, ("triton",), options)
     assert report.passed, report
@@ -64,7 +66,9 @@ def test_networks_pass(
     known = [stage.name for stage in stages(at_inference(network))]
     rows = [row.name for row in report.rows if row.kind == "stage"]
     assert rows == [name for name in known if name in rows]
-    assert len(rows) > len(known) / 2
+    inside = [name for name in known if dense and ".layers." in name]
+    assert len(rows) > (len(known) - len(inside)) / 2
+    assert not set(rows) & set(inside)
     assert all(0 < row.figures.err < WHOLE_NET / 5 for row in report.rows if row.kind == "output")
 
 

@@ -21,6 +21,7 @@ from segdsl.parsing.tokens import CONTINUED_BY, CONTINUES, NEWLINE, Token
 from segdsl.source import Source
 from tests.support.grown import Grown
 from tests.support.spatial import spatial_programs
+from tests.support.written import Written, written
 
 ROOT = Path(__file__).resolve().parents[3]
 STOCK = sorted([*ROOT.glob("specs/*.seg"), *ROOT.glob("segdsl/std/*.seg")])
@@ -138,6 +139,16 @@ def test_random_programs(grown: Grown, seed: int) -> None:
 
     out = check(mangled(grown.text, seed))
     assert examine_text(out).graph == grown.program.graph
+
+
+@settings(max_examples=15)
+@given(written(), st.integers(0, 2**32))
+def test_random_programs_over_all_operators(program: Written, seed: int) -> None:
+    """The same with blocks, loops, layers, choices and several heads; comments at odd places."""
+    from tests.support.grown import examine_text
+
+    out = check(mangled(program.text, seed))
+    assert examine_text(out).graph == program.graph
 
 
 @pytest.mark.parametrize("path", STOCK, ids=lambda p: p.stem)

@@ -53,6 +53,26 @@ def test_what_counts_as_a_use() -> None:
     ]
 
 
+def test_parameters_that_nothing_asks_for() -> None:
+    text = (
+        "seg 1\nconst K = 2\n"
+        "block B(x: [N, _, _, _], idle: tensor, n: int = K, m: int = n, _free: int = 1,\n"
+        "        o: int = 2, c: int = 3) -> (y: [N, o, _, _]) where c > 1 {\n"
+        "  y = x -> conv(m, 1) @a\n}\n"
+        "net T(used: int = 2, unused: int = 3) {\n  input image: f32[N, used, H, W]\n"
+        "  output y = B(image, image)\n}\n"
+    )
+    assert [d.message for d in lint(text) if d.code == "W7010"] == [
+        "the port `idle` of `B` is never used",
+        "the parameter `unused` of `T` is never used",
+    ]
+
+
+def test_a_layer_that_only_keeps_a_place_among_the_weights() -> None:
+    body = ["layer blocks = identity @blocks", "layer idle = relu", "output y = image"]
+    assert codes(net(*body)) == ["W7010"]
+
+
 def test_each_branch_is_looked_at() -> None:
     body = ["if 1 == 2 {", "  a = image -> relu", "}", "output y = image"]
     assert codes(net(*body)) == ["W7010"]

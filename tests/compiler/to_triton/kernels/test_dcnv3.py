@@ -210,6 +210,27 @@ def test_a_stretched_gradient() -> None:
         assert torch.allclose(left, right, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(1, 200), (200, 1)])
+def test_far_from_the_edge(shape: tuple[int, int]) -> None:
+    """Places have the digits that they have beside the edge: float32 has 24 bits in all."""
+    op = Dcnv3Core(groups=1, kernel=Pair(1, 2) if shape[0] == 1 else Pair(2, 1), pad=ONE)
+    torch.manual_seed(0)
+    p, q = (int(str(out_size(s, op.nominal(a)))) for a, s in zip(AXES, shape, strict=True))
+    x, grad = torch.randn(1, 1, *shape), torch.randn(1, 1, p, q)
+    offset = torch.randint(-2, 2, (1, 4, p, q)) + 0.1 + 0.8 * torch.rand(1, 4, p, q)
+    given = [cl(map_) for map_ in (x, offset, torch.randn(1, 2, p, q))]
+    wide, how, tile = [map_.double() for map_ in given], sampling(op), CONFIGS["r64c16w4"]
+    exact = (dcnv3.reference(*wide, how),
+             *dcnv3_backward.reference_backward(grad.double(), *wide, how, True))  # fmt: skip
+    back = dcnv3_backward.launch_backward(cl(grad), *given, how, True, config=tile)
+    kernels = (dcnv3.launch(*given, how, config=tile), *back)
+    back = dcnv3_backward.reference_backward(grad, *given, how, True)
+    plain = (dcnv3.reference(*given, how), *back)
+    for found in (kernels, plain):
+        errors = [distance(y, e.numpy()) for y, e in zip(found, exact, strict=True)]
+        assert max(errors) < GATES[FULL], errors
+
+
 def test_nan_stays_where_it_is() -> None:
     op = Dcnv3Core(groups=1, kernel=Pair(1, 1), softmax=False)
     x, offset, mask, _ = maps(op, 2, (3, 3), FULL)

@@ -16,6 +16,9 @@ need("torch")
 
 import torch  # noqa: E402
 
+from benchmarks.kernels import dcnv3, depthwise_norm  # noqa: E402
+from benchmarks.kernels.case import Case  # noqa: E402
+from benchmarks.kernels.check import checked  # noqa: E402
 from compiler import to_torch, to_triton  # noqa: E402
 from compiler.to_triton.kernels import aspp, conv, upsample  # noqa: E402
 from compiler.to_triton.kernels.common import INTERPRETED  # noqa: E402
@@ -117,7 +120,38 @@ def test_labels(dtype: torch.dtype, config: str, classes: int) -> None:
     assert torch.equal(y[clear], full.argmax(1)[clear])
 
 
-@pytest.mark.parametrize("name", ["deeplabv3", "unet"])
+DTYPES = ["bfloat16", "float16", "float32"]
+RAGGED = dcnv3.Shape(2, 80, 19, 23, 5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("shape", "backward"),
+    [
+        (RAGGED, False),
+        (dcnv3.Shape(1, 96, 11, 6, 3, slices=False, scale=2.0), False),
+        (RAGGED, True),
+        (dcnv3.Shape(1, 6, 7, 9, 2, slices=False), True),
+    ],
+    ids=str,
+)
+def test_samplings(dtype: str, shape: dcnv3.Shape, backward: bool) -> None:
+    passes(dcnv3.case(shape, dtype, backward))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [6, 80, 512])
+def test_depthwise_norms(dtype: str, channels: int) -> None:
+    passes(depthwise_norm.case(dcnv3.Shape(2, channels, 19, 23, 2), dtype))
+
+
+def passes(case: Case, device: str = "cuda") -> None:
+    """Every configuration is within the gate of float64, twice."""
+    found = checked(case, device)
+    assert {name: run["reason"] for name, run in found.items()} == dict.fromkeys(case.configs, "")
+
+
+@pytest.mark.parametrize("name", ["deeplabv3", "unet", "internimage"])
 def test_networks_pass_on_the_gpu(name: str) -> None:
     options = Options(sizes=((65, 97),), batches=(2,), images=("noise",))
     report = against_targets(load(name), None, ("triton",), options)

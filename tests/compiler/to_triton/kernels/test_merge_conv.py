@@ -83,7 +83,7 @@ def calls(draw: st.DrawFn) -> tuple[Any, ...]:
     return a, b, weight, bias, residual, call
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(calls())
 def test_random_calls(given: tuple[Any, ...]) -> None:
     check(*given, TILE)

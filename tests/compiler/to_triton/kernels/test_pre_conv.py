@@ -88,7 +88,7 @@ def test_the_reference_is_batch_norm() -> None:
     assert (y - wanted).abs().max() < 1e-13
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(calls())
 def test_random_calls(given: tuple[Any, ...]) -> None:
     maps, scale, shift, weight, bias, call = given
