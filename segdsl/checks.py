@@ -301,6 +301,10 @@ class _Check:
                 known = str(self.accepted[arg.name.name])
                 message = f"{arg.name.name} = {value} is not accepted: this net accepts {known}"
                 refuse(self.frame, "E3014", message, arg.span)
+            cap = self.state.limits.image_side
+            if value > cap:
+                message = f"{arg.name.name} = {value:,} is too large; the limit is {cap:,}"
+                refuse(self.frame, "E2019", message, arg.span)
             sizes[arg.name.name] = value
         missing = [s for s in self.accepted if s != "N" and s not in sizes]
         if required and missing:

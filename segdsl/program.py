@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,10 +18,10 @@ from segdsl.elaborate.bounds import bounds
 from segdsl.elaborate.names import own_files, survey
 from segdsl.elaborate.net import Elaboration, Setting, elaborate
 from segdsl.imports import Module, Reader, read_text
-from segdsl.ir import Graph
+from segdsl.ir import Graph, Instance
 from segdsl.library import locate
 from segdsl.limits import Limits
-from segdsl.lints.allow import LINTS, Allow, idle, read_allows, without_allowed
+from segdsl.lints.allow import LINTS, Allow, awake, idle, read_allows, without_allowed
 from segdsl.report import input_sizes
 from segdsl.source import Source
 from segdsl.spelling import nearest
@@ -229,9 +229,9 @@ def _examine_source(
     programs = [_examine_net(module, item, settings, limits, found, search) for item in fit]
     everything = [*found, *(d for p in programs for d in p.diagnostics)]
     everything = _without_echoes(everything, reader.diagnostics)
-    everything = _allowed(
-        everything, allows, search, whole=len(nets) == len(module.nets) and not settings
-    )
+    whole = len(nets) == len(module.nets) and not settings
+    reached = {name for p in programs for name in _blocks(p.graph)}
+    everything = _allowed(everything, allows, search, reached, whole=whole)
     last = programs[0] if programs else Program(None)
     return Program(last.graph, last.accepted, _sorted(everything), last.unchecked)
 
@@ -276,13 +276,14 @@ def _allowed(
     diagnostics: Sequence[Diagnostic],
     allows: Sequence[Allow],
     search: _Lint | None,
+    reached: Collection[str],
     *,
     whole: bool,
 ) -> list[Diagnostic]:
     """Add the lints of the texts, and leave out what a comment allows.
 
     A comment that silences nothing is told of where every lint was looked for: in a program without
-    errors, `whole` with all its nets as they stand in the text.
+    errors, `whole` with all its nets as they stand in the text, in the blocks that these `reached`.
     """
     lints: Iterable[Diagnostic] = ()
     if search is not None and not _errors(diagnostics):
@@ -292,9 +293,14 @@ def _allowed(
     kept, used = without_allowed([*diagnostics, *lints], allows)
     if search is None or not whole or _errors(diagnostics):
         return kept
-    main = search.files[0].tree.source
     judged = frozenset(LINTS) - ({"W7003"} if search.size is None else {"W7009"})
-    return kept + idle([a for a in allows if a.span.source is main], used, judged)
+    return kept + idle(awake(allows, search.files[0].tree, reached), used, judged)
+
+
+def _blocks(graph: Graph | None) -> set[str]:
+    """The names of the blocks that a net is made of."""
+    scopes = (node.scope for node in graph.nodes()) if graph is not None else ()
+    return {step.block for scope in scopes for step in scope if isinstance(step, Instance)}
 
 
 def _examine_net(
@@ -309,13 +315,23 @@ def _examine_net(
     known = {d.span for d in _errors(found)}
     diagnostics = [d for d in program.diagnostics if d.span not in known]
     proof = prove(program, net)
-    diagnostics += proof.diagnostics
+    diagnostics = _without_joins([*diagnostics, *proof.diagnostics])
     if not _errors([*diagnostics, *found]):
         table = cache(lambda: reach(program.graph, accepted=proof.accepted))
         diagnostics += run_checks(program, proof.accepted, table)
         if search is not None and not _errors(diagnostics):
             diagnostics += _lints(program, net, proof.accepted, table, search)
     return Program(program.graph, proof.accepted, tuple(diagnostics), program.unchecked)
+
+
+def _without_joins(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """Leave out the joins of blocks whose ports were given other sizes than they declare."""
+    wrong = [d.stack for d in diagnostics if d.code == "E3010" and d.stack]
+    return [
+        d
+        for d in diagnostics
+        if d.code != "E3004" or not any(d.stack[: len(stack)] == stack for stack in wrong)
+    ]
 
 
 def _lints(

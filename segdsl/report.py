@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from segdsl.analysis.cost import macs, training_only
 from segdsl.analysis.params import node_params, params
@@ -158,10 +158,24 @@ def input_sizes(
                 values[known] = wanted
     cap = Limits().image_side
     wrong = {n: v for n, v in values.items() if v > cap or v not in accepted[n]}
-    found += [refused_size(graph, n, v, accepted[n]) for n, v in wrong.items()]
+    found += _refused(graph, wrong, accepted)
     if found:
         raise SegError(*found)
     return values
+
+
+def _refused(
+    graph: Graph, wrong: Mapping[str, int], accepted: Mapping[str, SizeSet]
+) -> Iterable[Diagnostic]:
+    """What is said of refused sizes: once for height and width where they fail alike."""
+    alike: dict[tuple[object, ...], list[str]] = {}
+    for name, size in wrong.items():
+        known = accepted[name]
+        alike.setdefault((size, known.modulus, known.stretches), []).append(name)
+    for first, *others in alike.values():
+        found = refused_size(graph, first, wrong[first], accepted[first])
+        also = (f"the same for {' and '.join(others)}",) if others else ()
+        yield replace(found, notes=(*found.notes, *also))
 
 
 def _symbol(size: Size) -> str | None:

@@ -93,9 +93,9 @@ def _between(shape: Shape, dtype: str) -> Case:
         )
 
     def launch(given: Operands, config: Any) -> Tensor:
-        norm = (given["scales"][0], given["shifts"][0])
-        rest = (given["packed"][0], given["biases"][0], call)
-        y: Tensor = pre_conv.launch(given["maps"], *norm, *rest, config=config)
+        scale, shift, packed = (given[name][0] for name in ("scales", "shifts", "packed"))
+        bias = given["biases"][0]
+        y: Tensor = pre_conv.launch(given["maps"], scale, shift, packed, bias, call, config=config)
         return y
 
     return Case(
@@ -123,9 +123,10 @@ def _pointwise(shape: Shape) -> Geometry:
 
 
 def _layers(shape: Shape, given: Operands) -> Layers:
-    names = ("weights", "scales", "shifts", "biases", "packed")
-    rates = [1] * shape.layers
-    return Layers(*(given[name] for name in names), rates, shape.keep, "relu", 0.0)
+    return Layers(
+        given["weights"], given["scales"], given["shifts"], given["biases"], given["packed"],
+        [1] * shape.layers, shape.keep, "relu", 0.0,
+    )  # fmt: skip
 
 
 def make(shape: Shape, dtype: str, device: str, seed: int) -> Operands:

@@ -91,9 +91,10 @@ def _maps(given: Operands) -> tuple[Tensor, Tensor | None]:
 
 
 def _launch(shape: Shape, given: Operands, config: MergeConfig) -> Tensor:
-    packed = Packed(*given["packed"])
-    call = (given["weight"], packed, given["bias"], None, shape.call)
-    y: Tensor = merge_conv.launch(*_maps(given), *call, config=config)
+    weight, packed = given["weight"], Packed(*given["packed"])
+    y: Tensor = merge_conv.launch(
+        *_maps(given), weight, packed, given["bias"], None, shape.call, config=config
+    )
     return y
 
 

@@ -109,6 +109,20 @@ def fuse_dense(graph: Graph) -> Graph:
     return with_wholes(graph, found)
 
 
+def no_entry(graph: Graph, concat: Node) -> str:
+    """Why a concatenation is not part of the block that reads it; "" where none does.
+
+    Args:
+        graph: the fused graph.
+        concat: the node of the concatenation.
+    """
+    users = [graph[use.node] for use in graph.users(concat.name)]
+    if not any(isinstance(user.op, DenseBlock) for user in users):
+        return ""
+    names = [name for name, value in graph.stages.items() if value == Value(concat.name)]
+    return f"it has a name: {names[0]}" if names else f"{len(users)} nodes read it"
+
+
 class _Scan:
     """Looks backwards from a concatenation."""
 

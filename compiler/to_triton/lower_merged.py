@@ -7,6 +7,7 @@ from compiler.to_triton.dense import DenseBlock
 from compiler.to_triton.merge import EnlargedConv, MergedConv
 from compiler.to_triton.preact import PreConv
 from compiler.to_triton.regions import Activation
+from segdsl.ops.combine import Pad
 from segdsl.ops.conv import Conv
 from segdsl.types import Feature
 
@@ -38,7 +39,8 @@ def merged_conv(op: MergedConv, *inputs: Feature) -> Layer:
         Arg(op.conv.out, origin="out"),
         Arg(size(op.conv.kernel), origin="kernel"),
         *_geometry(op.conv),
-        Arg(op.enlarged if op.enlarged >= 0 else None, "enlarged", None),
+        Arg(op.fitted if op.fitted >= 0 else None, "fitted", None),
+        Arg("pad" if isinstance(op.fitting, Pad) else "repeat", "fit", "repeat"),
         Arg(op.conv.bias, "bias", True, "bias"),
         *_acts(op.act, op.after),
     )
@@ -63,7 +65,7 @@ def enlarged_conv(op: EnlargedConv, *inputs: Feature) -> Layer:
         Arg(op.conv.out, origin="out"),
         Arg(size(op.conv.kernel), origin="kernel"),
         *_geometry(op.conv),
-        Arg(0, "enlarged"),
+        Arg(0, "fitted"),
         Arg(factors, "factors", (1, 1)),
         Arg(op.conv.bias, "bias", True, "bias"),
         *_acts(op.act, Activation()),

@@ -1,6 +1,7 @@
 """Fuse an enlargement by repeating pixels, and a concatenation of two maps, into a convolution.
 
     concat([x -> resize(like=skip, mode=nearest), skip]) -> conv_block   =>   merged_conv(x, skip)
+    concat([skip, x -> pad(like=skip)]) -> conv_block                    =>   merged_conv(skip, x)
     concat([skip, x]) -> conv_block                                      =>   merged_conv(skip, x)
     x -> resize(like=image, mode=nearest) -> conv_block                  =>   enlarged_conv(x)
 
@@ -23,7 +24,7 @@ from segdsl import taps
 from segdsl.analysis.shapes import shapes
 from segdsl.ir import Graph, Node, Value
 from segdsl.ops.base import Op
-from segdsl.ops.combine import Concat
+from segdsl.ops.combine import Concat, Pad
 from segdsl.ops.conv import Conv
 from segdsl.ops.operands import axis_index
 from segdsl.ops.resize import Resize
@@ -37,12 +38,12 @@ OUT_MULTIPLE = 8
 
 @dataclass(frozen=True)
 class MergedConv(Op):
-    """`after(act(conv(concat([first, second]))) + residual)`, either map enlarged on its way.
+    """`after(act(conv(concat([first, second]))) + residual)`, either map fitted on its way.
 
     Attributes:
         conv: the convolution; batch norms have been folded into it.
-        resize: the enlargement, or None.
-        enlarged: the slot of the enlarged map; -1 without.
+        fitting: the enlargement or the padding by zeros, or None.
+        fitted: the slot of the map that it gives the size of the other; -1 without.
         act: the activation behind the convolution.
         after: the one behind the residual, which is operand 2 where there is one.
         fused: the names of the operators in it, for the report.
@@ -55,8 +56,8 @@ class MergedConv(Op):
 
     conv: Conv
     _: KW_ONLY
-    resize: Resize | None = None
-    enlarged: int = -1
+    fitting: Resize | Pad | None = None
+    fitted: int = -1
     act: Activation = NO_ACTIVATION
     after: Activation = NO_ACTIVATION
     fused: tuple[str, ...] = ()
@@ -65,13 +66,15 @@ class MergedConv(Op):
         return self.conv.infer(self._joined(inputs))
 
     def requirements(self, *inputs: Feature) -> Iterable[Requirement]:
+        if isinstance(self.fitting, Pad):
+            yield from self.fitting.requirements(inputs[self.fitted], inputs[1 - self.fitted])
         yield from Concat().requirements(*self._maps(inputs))
         yield from self.conv.requirements(self._joined(inputs))
 
     def taps(self, slot: int, axis: Axis, *inputs: Feature) -> taps.Taps:
         if slot == 2:
             return taps.Sliding(window=POINTWISE)
-        if slot == self.enlarged:  # steps of pixels and of kernels do not make one step
+        if slot == self.fitted:  # steps of pixels and of kernels do not make one step
             return taps.Whole()
         return self.conv.taps(0, axis, self._joined(inputs))
 
@@ -84,12 +87,12 @@ class MergedConv(Op):
     def _maps(self, inputs: tuple[Feature, ...]) -> list[Feature]:
         """The two maps as they are concatenated."""
         maps = list(inputs[:2])
-        if self.resize is not None:
-            other = maps[1 - self.enlarged]
-            x = maps[self.enlarged]
-            by_size = self.resize.scale is None and self.resize.to is None
+        if self.fitting is not None:
+            other, x = maps[1 - self.fitted], maps[self.fitted]
+            resize = self.fitting if isinstance(self.fitting, Resize) else None
+            by_size = resize is None or (resize.scale is None and resize.to is None)
             like = x.with_spatial(other.height, other.width)
-            maps[self.enlarged] = like if by_size else self.resize.infer(x)
+            maps[self.fitted] = like if resize is None or by_size else resize.infer(x)
         return maps
 
     def _joined(self, inputs: tuple[Feature, ...]) -> Feature:
@@ -205,23 +208,25 @@ class _Scan:
         if reason:
             return reason
         place = next((i for i in (0, 1) if self._grows(maps[i], maps[1 - i])), -1)
-        nodes, resize = [concat.name, node.name], None
+        nodes, fitting = [concat.name, node.name], None
         if place >= 0:
-            enlarging = self.graph[maps[place].node]
-            assert isinstance(enlarging.op, Resize)
-            nodes, resize = [enlarging.name, *nodes], enlarging.op
-            maps[place] = self.graph.operands(enlarging.name)[0]
-        fused = (*(["resize"] if resize else []), "concat", *op.fused)
+            before = self.graph[maps[place].node]
+            assert isinstance(before.op, Resize | Pad)
+            nodes, fitting = [before.name, *nodes], before.op
+            maps[place] = self.graph.operands(before.name)[0]
+        fused = (*([fitting.name] if fitting else []), "concat", *op.fused)
         merged = MergedConv(
-            op.conv, resize=resize, enlarged=place, act=op.act, after=op.after, fused=fused
+            op.conv, fitting=fitting, fitted=place, act=op.act, after=op.after, fused=fused
         )
         assert node.path is not None
         return Whole(merged, tuple(nodes), node.path, maps[0], (maps[1], *residual))
 
     def _grows(self, value: Value, other: Value) -> bool:
-        """Whether a map is enlarged for this concatenation only, to the size of the other."""
+        """Whether a map is fitted for this concatenation only, to the size of the other."""
         alike = self.types[value].shape[2:] == self.types[other].shape[2:]
-        return alike and _repeats(self.graph[value.node].op) and not self.shared(value)
+        node = self.graph[value.node]
+        fits = _repeats(node.op) or (_pads(node.op) and len(self.graph.operands(node.name)) == 2)
+        return alike and fits and not self.shared(value)
 
     def _single(self, node: Node, op: ConvBlock, source: Node) -> Whole | str:
         assert isinstance(source.op, Resize)
@@ -245,6 +250,11 @@ def _repeats(op: Op) -> bool:
     if not isinstance(op, Resize) or op.mode != "nearest":
         return False
     return op.scale is None or all(op.factor(axis).denominator == 1 for axis in (0, 1))
+
+
+def _pads(op: Op) -> bool:
+    """Whether an operator puts zeros around a map."""
+    return isinstance(op, Pad) and op.mode in ("zeros", "constant") and op.value == 0
 
 
 def _no_template(conv: Conv, channels: list[int]) -> str:

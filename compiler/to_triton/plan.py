@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from compiler.to_triton.dcnv3 import Dcnv3Block
-from compiler.to_triton.dense import DenseBlock
+from compiler.to_triton.dense import DenseBlock, no_entry
 from compiler.to_triton.fields import KernelField
 from compiler.to_triton.fields import no_kernel as no_field
 from compiler.to_triton.merge import EnlargedConv, MergedConv, no_merge
@@ -194,7 +194,9 @@ def _unfused(graph: Graph, node: Node) -> str:
     """Why a node is not part of a convolution behind it; "" where it is no candidate."""
     if isinstance(node.op, BatchNorm):
         return no_prologue(graph, node)
-    return no_merge(graph, node) if isinstance(node.op, Concat | Resize) else ""
+    if isinstance(node.op, Concat | Resize):
+        return no_merge(graph, node) or no_entry(graph, node)
+    return ""
 
 
 def _why(node: Node) -> str:

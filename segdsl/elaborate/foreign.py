@@ -26,6 +26,7 @@ from segdsl.source import Span
 
 _CLOSING = re.compile(r"\s*,?\s*\)")
 _PATH = re.compile(r"\s*@(?:[\w.]|\{[^{}\n]*\})+")
+_APPLIED = re.compile(r"\(\s*([A-Za-z_]\w*)\s*\)")
 _EMPTY = re.compile(r"\s*\(\s*\)")
 _STAGES = frozenset({"relu", "sigmoid", "tanh", "softmax", "gelu", "silu", "elu"})
 
@@ -79,6 +80,10 @@ def foreign_call(
         help = Help(f"write `{call.target}`", (edit,), Applicability.LIKELY)
         return Diagnostic("E1002", message, span, notes=notes, helps=(help,))
     made = _Made(call, piped)
+    applied = None if piped else _APPLIED.match(span.source.text, whole.end)
+    if applied is not None:  # `nn.ReLU()(x)`: a module that is made and used at once
+        made.maps.append(applied[1])
+        whole = Span(span.source, span.start, applied.end())
     made.read([(a.name.name if a.name else None, a.value.span.text) for a in args])
     edits = (made.edit(whole),) if made.complete else ()
     sure = Applicability.CERTAIN if made.exact else Applicability.LIKELY

@@ -287,6 +287,10 @@ def _input_size(state: State, frame: Frame, dim: syntax.Expr | syntax.AnyDims, a
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         message = f"a size of an input is a name or a number of at least 1, not {describe(value)}"
         refuse(frame, "E2011", message, dim.span)
+    limits = state.limits
+    cap, code = (limits.channels, "E2009") if axis == 1 else (limits.image_side, "E2019")
+    if value > cap:
+        refuse(frame, code, f"{value:,} is too large; the limit is {cap:,}", dim.span)
     return value
 
 

@@ -268,7 +268,10 @@ def check_call(
     piped: bool,
     layer: bool = False,
 ) -> None:
-    """The arguments of a call, or of the declaration of a layer: their names against the signature, and their plain values."""
+    """The arguments of a call, or of the declaration of a layer.
+
+    Their names against the signature, and their plain values.
+    """
     match meaning:
         case OperatorRef(cls):
             hints = {name: hint for name, (_, hint) in signature(cls).items()}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from segdsl import syntax
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, Severity, text_helps
 from segdsl.source import Source, Span
 from segdsl.spelling import nearest
@@ -146,6 +147,21 @@ def without_allowed(
         if not places:
             kept.append(diagnostic)
     return kept, used
+
+
+def awake(
+    allows: Iterable[Allow], tree: syntax.Module, reached: Collection[str]
+) -> Iterator[Allow]:
+    """The comments of a file that stand in no block beyond those which its nets `reached`."""
+    asleep = [
+        item.span
+        for item in tree.items
+        if isinstance(item, syntax.Block) and item.name.name not in reached
+    ]
+    for allow in allows:
+        own = allow.span.source is tree.source
+        if own and not any(span.start <= allow.span.start < span.end for span in asleep):
+            yield allow
 
 
 def idle(allows: Iterable[Allow], used: set[Span], judged: frozenset[str]) -> list[Diagnostic]:

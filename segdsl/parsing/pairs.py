@@ -29,7 +29,9 @@ def as_lists(source: Source, tokens: Sequence[Token]) -> tuple[list[Token], list
         elif token.kind in CLOSERS and stack:
             opener, comma = stack.pop()
             groups = opener and tokens[opener - 1].kind in _VALUE_FOLLOWS
-            if comma and groups and tokens[opener].kind == "LPAR" and token.kind == "RPAR":
+            written = token.start < token.end  # not one that was put in for a missing one
+            round_ = tokens[opener].kind == "LPAR" and token.kind == "RPAR"
+            if comma and groups and written and round_:
                 first, last = tokens[opener], token
                 mended[opener] = Token("LSQB", first.start, first.end)
                 mended[index] = Token("RSQB", last.start, last.end)

@@ -7,11 +7,14 @@ from dataclasses import replace
 
 from compiler.to_triton.gate.case import Case
 from compiler.to_triton.kernels.common import ACTIVATIONS, AMD_STAGES
-from compiler.to_triton.kernels.merge_conv import CONFIGS, FORMS, merge_conv_kernel
+from compiler.to_triton.kernels.merge_tiles import CONFIGS, FORMS, merge_conv_kernel
 
 
 def cases(arch: str) -> Iterator[Case]:
-    """Every tile, enlarging or by phases, with a residual: without one registers are left over."""
+    """Every tile, enlarging or by phases, with a residual: without one registers are left over.
+
+    The other two forms read the first map as the enlarging one does, by other coordinates.
+    """
     shallow = arch.startswith("gfx")
     for name in CONFIGS:
         one = case(name, dtype="fp16" if name == "fold m128n64w4" else "bf16")

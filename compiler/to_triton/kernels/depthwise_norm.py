@@ -82,7 +82,6 @@ class DepthwiseConfig:
 
 CONFIGS: dict[str, DepthwiseConfig] = {
     "k4w4": DepthwiseConfig(4096, 4),
-    "k8w4": DepthwiseConfig(8192, 4),
     "k8w8": DepthwiseConfig(8192, 8),
 }
 """Tiles that may be launched."""

@@ -19,7 +19,8 @@ class MergedConvBlock(Frozen):
         second: channels of the second map; 0 where there is none.
         out: channels of the result.
         kernel: its height and width; likewise `stride`, `padding`, `dilation`.
-        enlarged: which of the maps is enlarged by repeating pixels, 0 or 1; None: neither.
+        fitted: which of the maps gets the size of the other, 0 or 1; None: neither.
+        fit: how: "repeat" its pixels, or "pad" it by zeros.
         factors: by how much, for height and width, where no other map says it.
         bias: whether there is one.
         act: the activation behind the bias, by its name in torch.nn.functional.
@@ -33,8 +34,9 @@ class MergedConvBlock(Frozen):
 
     def __init__(
         self, first: int, second: int, out: int, kernel: Pair, stride: Pair = 1, padding: Pair = 0,
-        dilation: Pair = 1, enlarged: int | None = None, factors: tuple[int, int] = (1, 1),
-        bias: bool = True, act: str = "none", after: str = "none", slope: float = 0.01,
+        dilation: Pair = 1, fitted: int | None = None, fit: str = "repeat",
+        factors: tuple[int, int] = (1, 1), bias: bool = True, act: str = "none",
+        after: str = "none", slope: float = 0.01,
     ) -> None:  # fmt: skip
         super().__init__()
         shape = (out, first + second, *pair(kernel))
@@ -42,8 +44,8 @@ class MergedConvBlock(Frozen):
         self.bias = nn.Parameter(torch.empty(out), requires_grad=False) if bias else None
         self.stride, self.padding, self.dilation = map(pair, (stride, padding, dilation))
         self.act, self.after, self.slope = act, after, slope
-        self.enlarged, self.factors = enlarged, factors
-        self.swapped = enlarged == 1
+        self.fitted, self.fit, self.factors = fitted, fit, factors
+        self.swapped = fitted == 1
         self.channels = second if self.swapped else first
         self.training = False
         for buffer in ("packed", "folded", "other"):
@@ -59,7 +61,7 @@ class MergedConvBlock(Frozen):
     ) -> Tensor:
         """[N, C, h, w] each, and the residual [N, K, P, Q], to [N, K, P, Q].
 
-        The enlarged map gets the size of the other one; alone it gets `size`, or that of `factors`.
+        The fitted map gets the size of the other one; alone it gets `size`, or that of `factors`.
         """
         a, b = first, second
         if second is not None and self.swapped:
@@ -75,7 +77,7 @@ class MergedConvBlock(Frozen):
             self.bias,
             None if residual is None else residual.contiguous(memory_format=last),
             list(size), self.stride, self.padding, self.dilation,
-            self.act, self.after, self.slope, self.swapped,
+            self.act, self.after, self.slope, self.swapped, self.fit,
         )  # fmt: skip
         return done
 
@@ -88,7 +90,7 @@ def _repack(module: MergedConvBlock, _: Any) -> None:
     with torch.no_grad():
         module.weight.data = module.weight.contiguous(memory_format=torch.channels_last)
         unit = [module.stride, module.padding, module.dilation] == [[1, 1]] * 3
-        folds = module.enlarged is not None and unit
+        folds = module.fitted is not None and module.fit == "repeat" and unit
         packed = merge_conv.pack(
             module.weight, module.channels, folded=folds, swapped=module.swapped
         )

@@ -3,11 +3,12 @@
     y = after(act(conv(concat([enlarge(a), b]), weight) + bias) + residual)
 
 The reduction walks over the taps and channels of `a`, then over those of `b`, into one accumulator.
-`a` may be smaller: then its pixels are repeated (mode=nearest), which is index arithmetic where it
-is read. With a 3x3 kernel and just twice the size there is less to multiply: a result pixel at an
-even place sees the small pixels (i-1, i, i) along an axis, one at an odd place (i, i, i+1). So each
-of the four phases is a 2x2 convolution of the small map, whose weights are sums of the old ones:
-4/9 of the products (form "fold" below). Zero padding stays exact, since it is as large as a tap.
+`a` may be smaller: then its pixels are repeated (mode=nearest), or zeros are put around it, which
+is index arithmetic where it is read. With a 3x3 kernel and just twice the size there is less to
+multiply: a result pixel at an even place sees the small pixels (i-1, i, i) along an axis, one at an
+odd place (i, i, i+1). So each of the four phases is a 2x2 convolution of the small map, whose
+weights are sums of the old ones: 4/9 of the products (the tiles "fold"). Zero padding stays exact,
+since it is as large as a tap.
 """
 
 from __future__ import annotations
@@ -18,14 +19,12 @@ from math import gcd
 import torch
 import torch.nn.functional as F
 import triton
-import triton.language as tl
 from torch import Tensor
 
 from .common import (
     ACTIVATIONS,
     INTERPRETED,
     NAMESPACE,
-    activate,
     activated,
     block_depth,
     channels_last,
@@ -36,157 +35,11 @@ from .common import (
 )
 from .conv import OUT_MULTIPLE, SMALLEST_BLOCK, out_size
 from .conv import pack as packed_rows
+from .merge_tiles import CONFIGS as CONFIGS
+from .merge_tiles import FORMS
+from .merge_tiles import MergeConfig as MergeConfig
+from .merge_tiles import merge_conv_kernel as merge_conv_kernel
 from .router import chosen
-
-FORMS = {"plain": 0, "nearest": 1, "fold": 2}
-"""How `a` is read: as it is, by repeating pixels, by the four phases."""
-
-
-@triton.jit
-def merge_conv_kernel(
-    A, B, WeightA, WeightB, Y, Bias, Residual,
-    M, h, w, H, W, P, Q, a_pixel, b_pixel, y_pixel, r_pixel, scale_h, scale_w, slope,
-    CA: tl.constexpr, CB: tl.constexpr, K: tl.constexpr, R: tl.constexpr, S: tl.constexpr,
-    STRIDE_H: tl.constexpr, STRIDE_W: tl.constexpr,
-    PAD_H: tl.constexpr, PAD_W: tl.constexpr,
-    DIL_H: tl.constexpr, DIL_W: tl.constexpr, FORM: tl.constexpr,
-    ACT: tl.constexpr, AFTER: tl.constexpr, PRECISION: tl.constexpr,
-    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr,
-):  # fmt: skip
-    """One BM x BN tile: A [N, h, w, CA], B [N, H, W, CB] or None, Y and Residual [N, P, Q, K].
-
-    WeightA is [R * S * CA, K], by phases [4 * 2 * 2 * CA, K]; WeightB [R * S * CB, K]. M counts the
-    pixels of the result, by phases those of one phase.
-    """
-    tiles_m = tl.cdiv(M, BM)
-    if FORM == 2:
-        tiles_m = tiles_m * 4
-    tiles_n: tl.constexpr = (K + BN - 1) // BN
-    pid = tl.program_id(0)
-    # Tiles of GROUP rows of tiles run together, so that they share the weights in L2.
-    band = pid // (GROUP * tiles_n)
-    height = tl.minimum(tiles_m - band * GROUP, GROUP)
-    inside = pid % (GROUP * tiles_n)
-    tile_m = band * GROUP + inside % height
-    tile_n = inside // height
-
-    if FORM == 2:  # the phases of the same small pixels run together: they read the same maps
-        phase = tile_m % 4
-        odd_h = phase // 2
-        odd_w = phase % 2
-        places = tile_m // 4 * BM + tl.arange(0, BM)
-        image = places // (h * w)
-        small_h = places // w % h
-        small_w = places % w
-        p = small_h * 2 + odd_h
-        q = small_w * 2 + odd_w
-    else:
-        places = tile_m * BM + tl.arange(0, BM)
-        image = places // (P * Q)
-        p = places // Q % P
-        q = places % Q
-    real = places < M
-    pixels = (image * P + p) * Q + q
-    h0 = p * STRIDE_H - PAD_H
-    w0 = q * STRIDE_W - PAD_W
-    channels = tl.arange(0, BK)
-    columns = tile_n * BN + tl.arange(0, BN)
-    kept = columns < K
-    acc = tl.zeros((BM, BN), dtype=tl.float32)
-
-    BLOCKS_A: tl.constexpr = CA // BK
-    wa_tile = WeightA + channels[:, None] * K + columns[None, :]
-    if FORM == 2:
-        wa_tile += phase * (4 * CA * K)
-        a0 = small_h + odd_h - 1
-        b0 = small_w + odd_w - 1
-        a_tile = A + ((image * h + a0) * w + b0)[:, None] * a_pixel + channels[None, :]
-        for step in tl.range(0, 4 * BLOCKS_A):
-            tap = step // BLOCKS_A
-            dh = tap // 2
-            dw = tap % 2
-            valid = real & (a0 + dh >= 0) & (a0 + dh < h) & (b0 + dw >= 0) & (b0 + dw < w)
-            offset = (dh * w + dw) * a_pixel + step % BLOCKS_A * BK
-            x = tl.load(a_tile + offset, mask=valid[:, None], other=0.0)
-            if K % BN == 0:
-                weight = tl.load(wa_tile + step * BK * K)
-            else:
-                weight = tl.load(wa_tile + step * BK * K, mask=kept[None, :], other=0.0)
-            acc = tl.dot(x, weight, acc, input_precision=PRECISION)
-    else:
-        for step in tl.range(0, R * S * BLOCKS_A):
-            tap = step // BLOCKS_A
-            hh = h0 + tap // S * DIL_H
-            ww = w0 + tap % S * DIL_W
-            valid = real & (hh >= 0) & (hh < H) & (ww >= 0) & (ww < W)
-            if FORM == 1:
-                hh = tl.minimum((hh.to(tl.float32) * scale_h).to(tl.int32), h - 1)
-                ww = tl.minimum((ww.to(tl.float32) * scale_w).to(tl.int32), w - 1)
-            offset = ((image * h + hh) * w + ww) * a_pixel + step % BLOCKS_A * BK
-            x = tl.load(
-                A + offset[:, None] + channels[None, :], mask=valid[:, None], other=0.0
-            )  # fmt: skip
-            if K % BN == 0:
-                weight = tl.load(wa_tile + step * BK * K)
-            else:
-                weight = tl.load(wa_tile + step * BK * K, mask=kept[None, :], other=0.0)
-            acc = tl.dot(x, weight, acc, input_precision=PRECISION)
-
-    if B is not None:
-        BLOCKS_B: tl.constexpr = CB // BK
-        wb_tile = WeightB + channels[:, None] * K + columns[None, :]
-        b_tile = B + ((image * H + h0) * W + w0)[:, None] * b_pixel + channels[None, :]
-        for step in tl.range(0, R * S * BLOCKS_B):
-            tap = step // BLOCKS_B
-            dh = tap // S * DIL_H
-            dw = tap % S * DIL_W
-            valid = real & (h0 + dh >= 0) & (h0 + dh < H) & (w0 + dw >= 0) & (w0 + dw < W)
-            offset = (dh * W + dw) * b_pixel + step % BLOCKS_B * BK
-            x = tl.load(b_tile + offset, mask=valid[:, None], other=0.0)
-            if K % BN == 0:
-                weight = tl.load(wb_tile + step * BK * K)
-            else:
-                weight = tl.load(wb_tile + step * BK * K, mask=kept[None, :], other=0.0)
-            acc = tl.dot(x, weight, acc, input_precision=PRECISION)
-
-    if Bias is not None:
-        acc += tl.load(Bias + columns, mask=kept, other=0.0).to(tl.float32)[None, :]
-    acc = activate(acc, ACT, slope)
-    mask = real[:, None] & kept[None, :]
-    if Residual is not None:
-        residual = Residual + pixels[:, None] * r_pixel + columns[None, :]
-        acc += tl.load(residual, mask=mask, other=0.0).to(tl.float32)
-    acc = activate(acc, AFTER, slope)
-    tl.store(
-        Y + pixels[:, None] * y_pixel + columns[None, :], acc.to(Y.dtype.element_ty), mask=mask
-    )
-
-
-@dataclass(frozen=True)
-class MergeConfig:
-    """How a result is cut: rows, columns and depth of a tile, its schedule, and how `a` is read.
-
-    With `fold` by the four phases, which asks for a 3x3 kernel and just twice the size.
-    """
-
-    bm: int
-    bn: int
-    bk: int
-    warps: int
-    stages: int
-    fold: bool = False
-    group: int = 8
-
-
-CONFIGS: dict[str, MergeConfig] = {
-    "m128n128w8": MergeConfig(128, 128, 64, 8, 3),
-    "m128n64w4": MergeConfig(128, 64, 64, 4, 3),
-    "m64n32w4": MergeConfig(64, 32, 32, 4, 4),
-    "fold m128n128w8": MergeConfig(128, 128, 64, 8, 3, fold=True),
-    "fold m128n64w4": MergeConfig(128, 64, 64, 4, 3, fold=True),
-    "fold m64n32w4": MergeConfig(64, 32, 32, 4, 4, fold=True),
-}
-"""Tiles that may be launched. A smaller `bk` is taken where the channels do not divide by it."""
 
 
 @dataclass(frozen=True)
@@ -194,12 +47,14 @@ class Geometry:
     """What a call is besides its tensors.
 
     Attributes:
-        size: height and width of the maps beside each other, to which `a` is enlarged.
+        size: height and width of the maps beside each other, to which `a` is fitted.
         kernel: its height and width; likewise `stride`, `padding`, `dilation`.
         act: the activation behind the bias, a name of ACTIVATIONS.
         after: the one behind the residual.
         slope: of leaky_relu, or the alpha of elu.
         swapped: whether the channels of `b` come before those of `a` in the weight.
+        fit: how `a` gets that size: "repeat" its pixels, or "pad" it evenly by zeros, an odd rest
+            at the end.
     """
 
     size: list[int]
@@ -211,6 +66,7 @@ class Geometry:
     after: str = "none"
     slope: float = 0.0
     swapped: bool = False
+    fit: str = "repeat"
 
     @property
     def result(self) -> tuple[int, int]:
@@ -223,7 +79,18 @@ class Geometry:
         """Whether the four phases compute this call."""
         plain = (self.kernel, self.stride, self.padding, self.dilation)
         doubled = [2 * n for n in a.shape[2:]] == self.size
-        return doubled and plain == ([3, 3], [1, 1], [1, 1], [1, 1])
+        return doubled and self.fit == "repeat" and plain == ([3, 3], [1, 1], [1, 1], [1, 1])
+
+    def margins(self, a: Tensor) -> tuple[int, int]:
+        """The zeros above and on the left of `a`."""
+        top, left = ((n - have) // 2 for n, have in zip(self.size, a.shape[2:], strict=True))
+        return top, left
+
+    def form(self, a: Tensor) -> str:
+        """How the kernel reads `a`, but by phases."""
+        if list(a.shape[2:]) == self.size:
+            return "plain"
+        return "pad" if self.fit == "pad" else "nearest"
 
 
 @dataclass(frozen=True)
@@ -268,12 +135,22 @@ def reference(
     call: Geometry,
 ) -> Tensor:  # fmt: skip
     """The same in plain torch, in the dtype of the operands; `weight` is [K, CA + CB, R, S]."""
-    x = a if list(a.shape[2:]) == call.size else F.interpolate(a, call.size, mode="nearest")
+    x = _fitted(a, call)
     x = x if b is None else torch.cat([b, x] if call.swapped else [x, b], 1)
     y = F.conv2d(x, weight, bias, call.stride, call.padding, call.dilation)
     y = activated(y, call.act, call.slope)
     y = y if residual is None else y + residual
     return activated(y, call.after, call.slope).contiguous(memory_format=torch.channels_last)
+
+
+def _fitted(a: Tensor, call: Geometry) -> Tensor:
+    form = call.form(a)
+    if form == "plain":
+        return a
+    if form == "nearest":
+        return F.interpolate(a, call.size, mode="nearest")
+    (top, left), (height, width) = call.margins(a), call.size
+    return F.pad(a, [left, width - a.shape[3] - left, top, height - a.shape[2] - top])
 
 
 def fallback_reason(
@@ -316,8 +193,8 @@ def launch(
     """Run the kernel.
 
     Args:
-        a: map [N, CA, h, w], channels last, or a slice of the channels of one; enlarged to
-            `call.size` by repeating pixels.
+        a: map [N, CA, h, w], channels last, or a slice of the channels of one; fitted to
+            `call.size`.
         b: map [N, CB, H, W] of just that size, likewise; or None.
         weight: [K, CA + CB, R, S], or CB + CA where `call.swapped`; for its shape.
         packed: the same as `pack` lays it.
@@ -345,14 +222,13 @@ def launch(
     y = channels_last(n, k, p, q, a) if out is None else out
     if y.shape != (n, k, p, q):
         raise ValueError(f"the output is {tuple(y.shape)}, the result {(n, k, p, q)}")
-    same = [h, w] == call.size
-    form = FORMS["fold" if config.fold else "plain" if same else "nearest"]
+    form = FORMS["fold" if config.fold else call.form(a)]
     pixels = n * h * w if config.fold else n * p * q
     tiles = triton.cdiv(pixels, config.bm) * (4 if config.fold else 1)
     merge_conv_kernel[(tiles * triton.cdiv(k, config.bn),)](
         a, b, packed.folded if config.fold else packed.a, packed.b if cb else None, y, bias,
-        residual, pixels, h, w, *call.size, p, q, rows(a)[0], 0 if b is None else rows(b)[0],
-        rows(y)[0], 0 if residual is None else rows(residual)[0],
+        residual, pixels, h, w, *call.size, p, q, *call.margins(a),
+        rows(a)[0], 0 if b is None else rows(b)[0], rows(y)[0], 0 if residual is None else rows(residual)[0],
         h / call.size[0], w / call.size[1], call.slope,
         CA=ca, CB=cb, K=k, R=call.kernel[0], S=call.kernel[1],
         STRIDE_H=call.stride[0], STRIDE_W=call.stride[1],
@@ -381,6 +257,8 @@ def _check(
         raise ValueError("the packed weight is not that of these maps")
     if b is not None and (b.shape[0] != n or list(b.shape[2:]) != call.size):
         raise ValueError(f"the second map is {tuple(b.shape)}, not {n} of {call.size}")
+    if call.fit == "pad" and min(call.margins(a)) < 0:
+        raise ValueError(f"the first map is {tuple(a.shape)}, larger than {call.size}")
     if residual is not None and residual.shape != (n, k, *call.result):
         raise ValueError(f"the residual is {tuple(residual.shape)}, not {(n, k, *call.result)}")
 
@@ -393,7 +271,7 @@ def key(
     numbers = (call.kernel, call.stride, call.padding, call.dilation)
     geometry = "/".join("x".join(map(str, pair)) for pair in numbers)
     size = "" if b is not None else f"@{call.size[0]}x{call.size[1]}"
-    tail = "+res" * (residual is not None)
+    tail = "+pad" * (call.form(a) == "pad") + "+res" * (residual is not None)
     return f"merge_conv {str(a.dtype)[6:]} {maps}{size}->{out} {geometry}{tail}"
 
 
@@ -401,14 +279,14 @@ def key(
 def merge_conv(
     a: Tensor, b: Tensor | None, weight: Tensor, packed: list[Tensor], bias: Tensor | None,
     residual: Tensor | None, size: list[int], stride: list[int], padding: list[int],
-    dilation: list[int], act: str, after: str, slope: float, swapped: bool,
+    dilation: list[int], act: str, after: str, slope: float, swapped: bool, fit: str,
 ) -> Tensor:  # fmt: skip
     """Convolution over two maps: our kernel where the table says so, else the library's.
 
     `packed` holds the three tensors of Packed, in order.
     """
     kernel = list(weight.shape[2:])
-    call = Geometry(size, kernel, stride, padding, dilation, act, after, slope, swapped)
+    call = Geometry(size, kernel, stride, padding, dilation, act, after, slope, swapped, fit)
     name = None
     if (a.is_cuda or INTERPRETED) and not fallback_reason(a, b, weight, residual, call):
         fold = call.folds(a) and packed[1].numel() > 0
@@ -422,7 +300,7 @@ def merge_conv(
 @merge_conv.register_fake
 def _(
     a, b, weight, packed, bias, residual, size, stride, padding, dilation, act, after, slope,
-    swapped,
+    swapped, fit,
 ):  # fmt: skip
     call = Geometry(size, list(weight.shape[2:]), stride, padding, dilation)
     return channels_last(a.shape[0], weight.shape[0], *call.result, a)

@@ -78,7 +78,7 @@ def test_the_folder_needs_torch_and_triton_only(folder: Path, capsys: Streams) -
     torch.save(image, "image.pt")
     done = child(RUN)
     assert done.returncode == 0, done.stderr
-    kinds = ["conv", "dcnv3", "upsample_argmax"]
+    kinds = ["conv", "dcnv3", "depthwise_norm", "upsample_argmax"]
     assert done.stdout.splitlines() == [f"{kinds} True", f"{kinds} False"]
     with torch.no_grad():
         wanted = to_torch(load("net.seg")).eval()(image)
@@ -116,10 +116,10 @@ def fakes(folder: Path) -> None:
 
 
 def command(fake: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command line in a process that finds a fake triton first."""
+    """Python in a process that finds a fake triton first."""
     env = os.environ | {"PYTHONPATH": f"{fake}{os.pathsep}{ROOT}"}
     return subprocess.run(
-        [sys.executable, "-m", "compiler.cli", *arguments],
+        [sys.executable, *arguments],
         env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -136,11 +136,21 @@ for name in ("missing", "old"):
 """
 
 
+TWICE = """
+import sys
+from compiler.cli import main
+print(main([*sys.argv[1:], "-o", "out"]), main([*sys.argv[1:], "--report", "--arch", "sm_90"]))
+"""
+
+
 @pytest.mark.usefixtures("fakes")
-def test_without_a_fitting_triton_the_folder_is_written_and_says_so() -> None:
-    done = command("missing", *TRITON, "-o", "out", "--report")
-    assert done.returncode == 0, done.stderr
+def test_without_triton_the_folder_is_written_and_says_so() -> None:
+    done = command("missing", "-c", TWICE, *TRITON)
+    assert done.stdout == "0 2\n", done.stderr
     assert "wrote out" in done.stderr
+    missing = "error[E0108]: this command needs the library `triton`, which is not installed"
+    assert missing in done.stderr
+    assert "pip install 'segdsl[triton]'" in done.stderr
     assert child(IMPORTS).stdout.splitlines() == [
         "ModuleNotFoundError: the kernels need triton 3.6 or newer: pip install 'triton>=3.6'",
         "ImportError: triton 3.5.1 is installed; the kernels need 3.6 or newer",
@@ -148,18 +158,12 @@ def test_without_a_fitting_triton_the_folder_is_written_and_says_so() -> None:
 
 
 @pytest.mark.usefixtures("fakes")
-@pytest.mark.parametrize(
-    ("fake", "code", "message"),
-    [
-        ("missing", 2, "error[E0108]: this command needs the library `triton`"),
-        ("old", 1, "error[E6013]: triton 3.5.1 is installed; the kernels need 3.6 or newer"),
-    ],
-)
-def test_what_compiles_kernels_says_so_before_it_works(fake: str, code: int, message: str) -> None:
-    done = command(fake, *TRITON, "--report", "--arch", "sm_90")
+def test_an_old_triton_is_refused_before_kernels_are_compiled() -> None:
+    done = command("old", "-m", "compiler.cli", *TRITON, "--report", "--arch", "sm_90")
+    message = "error[E6013]: triton 3.5.1 is installed; the kernels need 3.6 or newer"
     assert done.stderr.startswith(message)
-    assert "pip install" in done.stderr
-    assert (done.returncode, done.stdout) == (code, "")
+    assert "pip install --upgrade 'segdsl[triton]'" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 @pytest.mark.parametrize(

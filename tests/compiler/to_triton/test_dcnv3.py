@@ -69,8 +69,9 @@ def agree(network: Graph, arrays: Weights, size: tuple[int, int], how: str) -> d
     return {key: route for key, route in routes.items() if not key.startswith("conv")}
 
 
-@pytest.mark.parametrize("how", ["measured", "all"])
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize(
+    ("layer", "how"), [*((each, "all") for each in LAYERS), *((e, "measured") for e in LAYERS[:2])]
+)
 def test_layers_compute_the_same(layer: str, how: str) -> None:
     if how == "all" and not INTERPRETED:
         pytest.skip("interpreted kernels only")

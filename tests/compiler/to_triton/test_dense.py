@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("triton")
-torch = pytest.importorskip("torch")
+from tests.support.peers import need
+
+need("triton")
+need("torch")
+
+import torch  # noqa: E402
 
 from compiler import to_torch, to_triton  # noqa: E402
 from compiler.to_triton import preact  # noqa: E402
@@ -63,7 +67,7 @@ FORMS = {
     "  y = concat([x, a, b])\n",
     "two maps": "  both = concat([x, x -> relu])\n  a = both -> Layer(8) @one\n"
     "  b = concat([both, a]) -> Layer(8) @two\n  y = concat([both, a, b])\n",
-    "later maps": "  r = x -> relu\n  a = x -> Layer(8) @one\n  b = concat([x, a]) -> Layer(8) @two\n"
+    "later maps": "  a = x -> Layer(8) @one\n  b = concat([x, a]) -> Layer(8) @two\n"
     "  y = concat([a, b])\n",
 }
 
@@ -207,6 +211,10 @@ def test_tiramisu_runs_without_concatenations_inside_its_blocks() -> None:
         assert after[Value(node.name)] == before[Value(node.name)]
     left = [n.name for n in ready.graph.nodes() if n.op.name == "concat"]
     assert left == [f"transUpBlocks.{i}.y" for i in range(5)]
+    reasons = {row.name: row.reason for row in plan(ready.graph).rows}
+    assert [reasons[name] for name in left] == [
+        f"it has a name: transUpBlocks.{i}" for i in range(5)
+    ]
     assert not any(n.op.name == "bn" for n in ready.graph.nodes())
     sizes = {"N": 1, "H": 64, "W": 96}
     found = plan(ready.graph, sizes)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("triton")
-torch = pytest.importorskip("torch")
+from tests.support.peers import need
+
+need("triton")
+need("torch")
+
+import torch  # noqa: E402
 
 from compiler import to_torch, to_triton  # noqa: E402
 from compiler.to_triton import merge  # noqa: E402
@@ -65,8 +69,15 @@ FORMS = {
     "up second": f"y = concat([skip, {UP}]) -> {CONV} -> relu",
     "both whole": f"y = concat([skip, skip -> relu]) -> {CONV}",
     "bilinear": f"up = deep -> resize(like=skip, mode=bilinear)\ny = concat([skip, up]) -> {CONV}",
-    "transposed": f"up = deep -> conv_transpose(16, 2, stride=2) @up -> crop(like=skip, offset=centre)\n"
+    "transposed": "wide = deep -> conv_transpose(16, 2, stride=2) @up\n"
+    "up = wide -> crop(like=skip, offset=centre)\n"
     f"y = concat([skip, up]) -> {CONV} -> silu",
+    "padded": "wide = skip -> avg_pool(2) -> conv(32, 1) @up -> pad(like=skip)\n"
+    f"y = concat([skip, wide]) -> {CONV} -> silu",
+    "padded first": "few = skip -> avg_pool(2) -> pad(like=skip, mode=constant)\n"
+    f"y = concat([few, skip]) -> {CONV}",
+    "padded otherwise": "few = skip -> avg_pool(2) -> pad(like=skip, mode=constant, value=1.0)\n"
+    f"y = concat([few, skip]) -> {CONV}",
     "residual": f"y = relu((concat([{UP}, skip]) -> conv(16, 3, pad=1) @mix) + skip)",
     "dilated": f"y = concat([{UP}, skip]) -> conv(24, 3, pad=2, dilation=2, stride=2) @mix",
     "norm": f"y = concat([{UP}, skip]) -> conv(24, 3, pad=1, bias=false) @mix -> bn @n -> relu",
@@ -74,7 +85,8 @@ FORMS = {
     "alone by a factor": f"y = deep -> resize([3, 1], mode=nearest) -> {CONV}",
     "alone to a size": f"y = deep -> resize(to=[5, 9], mode=nearest) -> {CONV}",
 }
-ENLARGED = {"up first": 0, "up second": 1, "residual": 0, "dilated": 0, "norm": 0}
+FITTED = {"up first": 0, "up second": 1, "residual": 0, "dilated": 0, "norm": 0, "padded": 1,
+          "padded first": 0}  # fmt: skip
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -89,11 +101,11 @@ def test_levels_compute_the_same(form: str, size: tuple[int, int], how: str) -> 
     network = graph(program(FORMS[form]))
     (op,) = regions(fused_graph(network))
     if isinstance(op, MergedConv):
-        assert op.enlarged == ENLARGED.get(form, -1)
-        assert (op.resize is not None) == (form in ENLARGED)
+        assert op.fitted == FITTED.get(form, -1)
+        assert (op.fitting is not None) == (form in FITTED)
     assert isinstance(op, EnlargedConv) == form.startswith("alone")
     routes = agree(network, size, how)
-    (mixed,) = [route for key, route in routes.items() if key.startswith("merge_conv")] or [None]
+    mixed = next((routes[key] for key in routes if key.startswith("merge_conv")), None)
     if not INTERPRETED:
         assert mixed is None
     elif how == "measured":
@@ -108,7 +120,8 @@ def test_levels_compute_the_same(form: str, size: tuple[int, int], how: str) -> 
     [
         (f"y = concat([skip, skip, {UP}]) -> {CONV}", "no template: 3 maps"),
         (
-            f"y = concat([skip, deep -> conv(8, 1) @c -> resize(like=skip, mode=nearest)]) -> {CONV}",
+            "few = deep -> conv(8, 1) @few\n"
+            f"y = concat([skip, few -> resize(like=skip, mode=nearest)]) -> {CONV}",
             "no template: 8 input channels do not divide by 16",
         ),
         (
@@ -149,7 +162,7 @@ def test_an_enlarged_map_with_a_name_is_read_whole() -> None:
     found = fused_graph(graph(program(f"y = skip -> {CONV}", block=f"{block} -> {CONV}")))
     (op,) = regions(found)
     assert isinstance(op, MergedConv)
-    assert op.resize is None
+    assert op.fitting is None
     assert "resize" in [n.op.name for n in found.nodes()]
 
 

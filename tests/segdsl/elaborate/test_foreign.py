@@ -6,6 +6,7 @@ import pytest
 
 from segdsl.diagnostics import Applicability, Diagnostic
 from segdsl.fixes import fix
+from segdsl.foreign import ABSENT, CALLS
 from segdsl.source import Source
 from tests.support.grown import examine_text
 
@@ -91,6 +92,8 @@ def test_a_call_into_which_a_map_flows(call: str, here: str, sure: Applicability
         ("F.relu(image)", "relu(image)"),
         ("F.interpolate(image, scale_factor=2)", "resize(image, 2x, mode=nearest)"),
         ("F.avg_pool2d(image, 2, 2)", "avg_pool(image, 2, stride=2)"),
+        ("nn.Conv2d(4, 8, 3)(image)", "conv(image, 8, 3)"),
+        ("nn.ReLU()(image)", "relu(image)"),
     ],
 )
 def test_a_function_of_a_map(call: str, here: str) -> None:
@@ -147,6 +150,15 @@ def test_an_argument_that_is_none_here(statement: str, advice: str, sure: Applic
         assert not examine_text(mended).failed
 
 
+def test_the_activation_of_a_call_stands_behind_its_weight_path() -> None:
+    """`conv(…) -> relu @a` would give the path to the activation."""
+    text = program('image -> Conv2D(8, 3, activation="relu") @a.{1 + 1} -> bn @b')
+    (found,) = examine_text(text).diagnostics
+    mended = fix(found.span.source, [found])  # type: ignore[union-attr]
+    assert mended.text == program("image -> conv(8, 3) @a.{1 + 1} -> relu -> bn @b")
+    assert not examine_text(mended.text).failed
+
+
 def test_same_beside_a_stride_is_not_certain() -> None:
     found = only('image -> conv(8, 3, stride=2, padding="same")')
     assert found.helps[0].applicability is LIKELY
@@ -189,6 +201,11 @@ def test_a_word_that_stands_for_a_block() -> None:
     assert found.helps[0].edits[0].text == "silu"
 
 
+def test_a_pair_that_is_not_closed_is_told_once() -> None:
+    text = program("image -> conv(8, (3, 3") + "\n"
+    assert [d.code for d in examine_text(text).diagnostics] == ["E0001", "E0001"]
+
+
 @pytest.mark.parametrize("pair", ["(3, 3)", "(3, 3,)", "( 3,5 )"])
 def test_a_pair_in_round_brackets_is_read_as_a_list(pair: str) -> None:
     text = program(f"image -> conv(8, {pair}) @a -> conv(8, kernel={pair}) @b")
@@ -196,3 +213,17 @@ def test_a_pair_in_round_brackets_is_read_as_a_list(pair: str) -> None:
     assert (first.code, second.code) == ("E0014", "E0014")
     mended = fix(first.span.source, [first, second])  # type: ignore[union-attr]
     assert not examine_text(mended.text).failed
+
+
+@pytest.mark.parametrize("form", ["{}", "{}()", "nn.{}(1, 2, kernel_size=3)", "{}(x=1)(image)"])
+def test_every_foreign_name_is_told_as_one(form: str) -> None:
+    """In one program, so that none hides another; whatever its arguments are."""
+    names = sorted({*CALLS, *ABSENT} - {"Sequential"})
+    body = "".join(f"  a{i} = image -> {form.format(name)}\n" for i, name in enumerate(names))
+    text = f"seg 1\nnet T() {{\n  input image: f32[N, 4, H, W]\n{body}  output o = image\n}}\n"
+    found = [d for d in examine_text(text).diagnostics if d.code == "E1002"]
+    lines = {d.span.line: d for d in found if d.span is not None}
+    assert sorted(lines) == list(range(4, 4 + len(names)))
+    for line, name in enumerate(names, 4):
+        assert f"{name}`" in lines[line].message
+        assert lines[line].helps

@@ -81,6 +81,15 @@ def test_idle_is_judged_only_where_everything_was_looked_at() -> None:
     assert found == ()
 
 
+def test_what_stands_in_a_block_that_no_net_reached_is_not_judged() -> None:
+    """Another value of a parameter may reach it."""
+    block = "block B(x: tensor) -> (y: tensor) {\n  y = x -> relu  # allow(W7009): big only\n}\n"
+    head = f"seg 1\n{block}net T(big: bool = WHICH) {{\n  input x: f32[N, 3, H, W]\n"
+    text = f"{head}  output y = x -> B if big else x\n}}\n".replace("x -> B if", "(x -> B) if")
+    assert codes(text.replace("WHICH", "false")) == []
+    assert codes(text.replace("WHICH", "true")) == ["W7013"]
+
+
 def test_a_lint_of_one_size_is_judged_at_a_size_only() -> None:
     text = net("output y = image -> conv(4, 3, pad=1) @y  # allow(W7003): small tests")
     assert codes(text) == []

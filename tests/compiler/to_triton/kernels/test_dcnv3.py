@@ -186,8 +186,7 @@ def test_the_op_is_one_of_torch(name: str) -> None:
         torch.library.opcheck(dcnv3.dcnv3._opoverload, (*given, *arguments(op)))
 
 
-@pytest.mark.parametrize("name", ["all", "none"])
-@pytest.mark.parametrize("needs_x", [True, False])
+@pytest.mark.parametrize(("name", "needs_x"), [("all", True), ("none", False)])
 def test_the_gradients_are_an_op_of_torch(name: str, needs_x: bool) -> None:
     op = Dcnv3Core(groups=2, kernel=Pair(1, 2), pad=ONE)
     x, offset, mask, grad = maps(op, 3, (2, 3), FULL)
@@ -218,14 +217,15 @@ def test_far_from_the_edge(shape: tuple[int, int]) -> None:
     p, q = (int(str(out_size(s, op.nominal(a)))) for a, s in zip(AXES, shape, strict=True))
     x, grad = torch.randn(1, 1, *shape), torch.randn(1, 1, p, q)
     offset = torch.randint(-2, 2, (1, 4, p, q)) + 0.1 + 0.8 * torch.rand(1, 4, p, q)
-    given = [cl(map_) for map_ in (x, offset, torch.randn(1, 2, p, q))]
-    wide, how, tile = [map_.double() for map_ in given], sampling(op), CONFIGS["r64c16w4"]
-    exact = (dcnv3.reference(*wide, how),
-             *dcnv3_backward.reference_backward(grad.double(), *wide, how, True))  # fmt: skip
-    back = dcnv3_backward.launch_backward(cl(grad), *given, how, True, config=tile)
-    kernels = (dcnv3.launch(*given, how, config=tile), *back)
-    back = dcnv3_backward.reference_backward(grad, *given, how, True)
-    plain = (dcnv3.reference(*given, how), *back)
+    near: list[Any] = [*map(cl, (x, offset, torch.randn(1, 2, p, q))), sampling(op)]
+    wide: list[Any] = [*(map_.double() for map_ in near[:3]), sampling(op)]
+    back: list[Any] = [cl(grad), *near, True]
+    back_wide: list[Any] = [grad.double(), *wide, True]
+    tile, gradients = CONFIGS["r64c16w4"], dcnv3_backward.reference_backward
+    exact = (dcnv3.reference(*wide), *gradients(*back_wide))
+    plain = (dcnv3.reference(*near), *gradients(*back))
+    launched = dcnv3_backward.launch_backward(*back, config=tile)
+    kernels = (dcnv3.launch(*near, config=tile), *launched)
     for found in (kernels, plain):
         errors = [distance(y, e.numpy()) for y, e in zip(found, exact, strict=True)]
         assert max(errors) < GATES[FULL], errors

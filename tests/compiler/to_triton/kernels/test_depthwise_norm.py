@@ -24,10 +24,10 @@ HALF, FULL = torch.float16, torch.float32
 
 CASES: list[tuple[int, tuple[int, int], list[list[int]], str, DType, str]] = [
     (24, (5, 7), [[3, 3], [1, 1], [1, 1]], "gelu", FULL, "k4w4"),
-    (64, (4, 3), [[3, 3], [1, 1], [1, 1]], "gelu", HALF, "k8w4"),
+    (64, (4, 3), [[3, 3], [1, 1], [1, 1]], "gelu", HALF, "k8w8"),
     (7, (9, 8), [[5, 3], [2, 1], [2, 0]], "silu", FULL, "k8w8"),
     (1, (1, 6), [[1, 5], [1, 2], [0, 2]], "relu", FULL, "k4w4"),
-    (136, (6, 1), [[5, 5], [1, 1], [4, 2]], "none", HALF, "k8w4"),
+    (136, (6, 1), [[5, 5], [1, 1], [4, 2]], "none", HALF, "k8w8"),
 ]
 """Channels, size, kernel and stride and padding, activation, dtype, tile."""
 

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("triton")
-torch = pytest.importorskip("torch")
+from tests.support.peers import need
 
+need("triton")
+need("torch")
+
+import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
@@ -34,8 +37,13 @@ def cl(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def wide(*tensors: Tensor | None) -> list[Any]:
-    return [None if t is None else t.double() for t in tensors]
+Five = tuple[Any, Any, Any, Any, Any]
+"""Two maps, weight, bias and residual."""
+
+
+def wide(*tensors: Tensor | None) -> Five:
+    a, b, weight, bias, residual = (None if t is None else t.double() for t in tensors)
+    return a, b, weight, bias, residual
 
 
 def distance(y: Tensor, reference: Tensor) -> float:
@@ -56,7 +64,7 @@ def check(
 
 
 @st.composite
-def calls(draw: st.DrawFn) -> tuple[Any, ...]:
+def calls(draw: st.DrawFn) -> tuple[Five, Geometry]:
     """Operands of `check`: any geometry, `a` of any size, with or without a second map."""
     dtype = draw(st.sampled_from([torch.float32, torch.float16]))
     kernel = draw(st.sampled_from([[1, 1], [3, 3], [3, 1]]))
@@ -70,9 +78,11 @@ def calls(draw: st.DrawFn) -> tuple[Any, ...]:
         draw(st.sampled_from([0, 16, 48])),
     )
     k, swapped = 8 * draw(st.integers(1, 3)), cb > 0 and draw(st.booleans())
-    acts = [draw(st.sampled_from(sorted(ACTIVATIONS))) for _ in range(2)]
+    fit = draw(st.sampled_from(["repeat", "pad"]))
+    small = [min(a, b) for a, b in zip(small, size, strict=True)] if fit == "pad" else small
+    act, after = (draw(st.sampled_from(sorted(ACTIVATIONS))) for _ in range(2))
     torch.manual_seed(draw(st.integers(0, 10**6)))
-    call = Geometry(size, kernel, stride, pad, dilation, *acts, 0.1, swapped)
+    call = Geometry(size, kernel, stride, pad, dilation, act, after, 0.1, swapped, fit)
     a = cl(torch.randn(n, ca, *small, dtype=dtype))
     b = cl(torch.randn(n, cb, *size, dtype=dtype)) if cb else None
     weight = (
@@ -80,13 +90,13 @@ def calls(draw: st.DrawFn) -> tuple[Any, ...]:
     )
     bias = torch.randn(k) if draw(st.booleans()) else None
     residual = cl(torch.randn(n, k, *call.result, dtype=dtype)) if draw(st.booleans()) else None
-    return a, b, weight, bias, residual, call
+    return (a, b, weight, bias, residual), call
 
 
 @settings(max_examples=20)
 @given(calls())
-def test_random_calls(given: tuple[Any, ...]) -> None:
-    check(*given, TILE)
+def test_random_calls(given: tuple[Five, Geometry]) -> None:
+    check(*given[0], given[1], TILE)
 
 
 @pytest.mark.parametrize("dtype", GATES, ids=str)
@@ -115,7 +125,7 @@ def test_four_phases(
 
 
 def test_the_phases_are_exact() -> None:
-    """Four 2x2 convolutions, in float64 and without our kernel, are the 3x3 one of the large map."""
+    """Four 2x2 convolutions, in float64 and without our kernel, are the 3x3 one."""
     torch.manual_seed(0)
     x, weight = torch.randn(2, 5, 4, 7).double(), torch.randn(3, 5, 3, 3).double()
     packed = merge_conv.phases(weight).view(2, 2, 2, 2, 5, 3)
@@ -168,7 +178,7 @@ def operands(ca: int = 16, cb: int = 16, k: int = 8, dtype: torch.dtype = torch.
 
 def op_call(a: Tensor, b: Tensor, weight: Tensor, packed: merge_conv.Packed) -> tuple[Any, ...]:
     parts = [packed.a, packed.folded, packed.b]
-    rest = ([4, 6], [1, 1], [1, 1], [1, 1], "relu", "none", 0.0, False)
+    rest = ([4, 6], [1, 1], [1, 1], [1, 1], "relu", "none", 0.0, False, "repeat")
     return (a, b, weight, parts, torch.randn(len(weight), dtype=a.dtype), None, *rest)
 
 
@@ -206,7 +216,7 @@ def test_layouts_that_the_kernel_does_not_take() -> None:
     assert "16 bytes" in merge_conv.fallback_reason(a, shifted, weight, None, call)
 
 
-@pytest.mark.parametrize("wrong", ["weight", "packed", "second", "residual", "out", "fold"])
+@pytest.mark.parametrize("wrong", ["weight", "packed", "second", "residual", "out", "fold", "pad"])
 def test_operands_that_do_not_go_together(wrong: str) -> None:
     a, b, weight, packed = operands()
     call = Geometry([4, 6], *PLAIN)
@@ -221,7 +231,9 @@ def test_operands_that_do_not_go_together(wrong: str) -> None:
         b = b[:, :, 1:]
     elif wrong == "fold":
         a = cl(torch.randn(1, 16, 4, 6))
-    with pytest.raises(ValueError, match=r"is not|not that|is \(1,|phases"):
+    elif wrong == "pad":
+        a, call = cl(torch.randn(1, 16, 4, 8)), replace(call, fit="pad")
+    with pytest.raises(ValueError, match=r"is not|not that|is \(1,|phases|larger"):
         merge_conv.launch(
             a, b, weight, packed, None, residual, call, config=config,
             out=other if wrong == "out" else None,

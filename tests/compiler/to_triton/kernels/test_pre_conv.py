@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("triton")
-torch = pytest.importorskip("torch")
+from tests.support.peers import need
 
+need("triton")
+need("torch")
+
+import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
@@ -77,14 +80,13 @@ def expected(
 
 def test_the_reference_is_batch_norm() -> None:
     torch.manual_seed(0)
-    bn = torch.nn.BatchNorm2d(5, affine=True).eval().double()
-    for vector in (bn.weight.data, bn.bias.data, bn.running_mean, bn.running_var):
-        vector.copy_(torch.rand(5) + 0.2)
+    factor, offset, mean, variance = (torch.rand(5).double() + 0.2 for _ in range(4))
     x, weight = torch.randn(2, 5, 4, 3).double(), torch.randn(7, 5, 3, 3).double()
-    scale = bn.weight / (bn.running_var + bn.eps).sqrt()
+    scale = factor / (variance + 1e-5).sqrt()
     call = Geometry(7, [3, 3], [2, 1], [1, 1], [1, 1], "silu")
-    y = pre_conv.reference(x, scale, bn.bias - bn.running_mean * scale, weight, None, call)
-    wanted = F.conv2d(F.silu(bn(x)), weight, None, (2, 1), 1)
+    y = pre_conv.reference(x, scale, offset - mean * scale, weight, None, call)
+    normed = F.batch_norm(x, mean, variance, factor, offset, eps=1e-5)
+    wanted = F.conv2d(F.silu(normed), weight, None, (2, 1), 1)
     assert (y - wanted).abs().max() < 1e-13
 
 
@@ -148,10 +150,8 @@ def layers(
 
 
 def wide(found: Layers) -> Layers:
-    values = {f.name: getattr(found, f.name) for f in fields(found)}
-    doubles = {
-        k: [x.double() for x in values[k]] for k in ("weights", "scales", "shifts", "biases")
-    }
+    names = ("weights", "scales", "shifts", "biases")
+    doubles: dict[str, Any] = {k: [x.double() for x in getattr(found, k)] for k in names}
     return replace(found, **doubles)
 
 
@@ -239,7 +239,7 @@ def test_operands_that_do_not_go_together(wrong: str) -> None:
 def test_blocks_that_do_not_go_together(wrong: str) -> None:
     maps, *rest = block_call(16, 16)
     maps[1] = cl(torch.randn(1, 16, 3, 3)) if wrong == "sizes" else maps[1][:, :8]
-    with pytest.raises(ValueError, match="one size|the channels 24"):
+    with pytest.raises(ValueError, match=r"one size|the channels 24"):
         dense_block.launch(maps, Layers(*rest), config=TILE)
 
 
