@@ -27,9 +27,15 @@ def split(op: Split, x: Feature) -> Layer:
     axis = Arg(axis_index(op.axis, x.rank), "dim")
     if isinstance(op.parts, int):
         parts = Arg(op.parts, origin="parts")
-        return Layer("{0}.chunk({args})", (parts, axis), passes_channels=False)
+        call = "{0}.chunk({args})" + _ONLY * (op.parts == 1)
+        return Layer(call, (parts, axis), passes_channels=False)
     sizes = ", ".join(str(int(n)) for n in op.parts)
-    return Layer(f"{{0}}.split([{sizes}]{{args}})", (axis,), passes_channels=False)
+    call = f"{{0}}.split([{sizes}]{{args}})" + _ONLY * (len(op.parts) == 1)
+    return Layer(call, (axis,), passes_channels=False)
+
+
+_ONLY = "[0]"
+"""One part comes in a tuple too."""
 
 
 @layer.register

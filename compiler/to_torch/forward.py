@@ -318,8 +318,6 @@ class ForwardWriter:
             self._bind(value, targets[-1])
         comment = self._comment(step, step.writes[0])
         left = f"{targets[0]}" if len(targets) == 1 else ", ".join(targets)
-        if len(targets) == 1 and step.call.startswith(("{0}.chunk(", "{0}.split(")):
-            left = f"({targets[0]},)"
         text = f"{left} = {pending.text}"
         self._out.append(Statement(tuple(targets), text, pending.reads, comment, step.train))
 

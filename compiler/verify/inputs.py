@@ -11,9 +11,9 @@ from typing import Literal
 import numpy as np
 
 from compiler.weights.table import Array
-from segdsl.conflicts import refused_size
 from segdsl.analysis.shapes import shapes, size_symbols
 from segdsl.analysis.sizes import SizeSet, Undecidable, sizes, solve
+from segdsl.conflicts import refused_size
 from segdsl.diagnostics import Diagnostic, SegError
 from segdsl.ir import Graph, Value
 from segdsl.ops.pool import MaxPool

@@ -77,7 +77,7 @@ def tiles_of(f: Tensor, size: int, tail: float) -> Tiles:
         feature.view(-1, width).T.contiguous(),
         centre.view(-1, width).contiguous(),
         torch.where(order < pixels, at, -1).flatten().int(),
-        lists.int(),
+        lists,
         starts.int(),
         torch.argsort(counts, descending=True, stable=True).int(),
         size,
@@ -109,7 +109,7 @@ def kd_order(f: Tensor, size: int) -> Tensor:
 
 
 def near_tiles(low: Tensor, high: Tensor, tail: float) -> tuple[Tensor, Tensor]:
-    """The tiles near each tile, as one list and its lengths, from the boxes [N, T, d]."""
+    """The tiles near each tile, as one int32 list and its lengths, from the boxes [N, T, d]."""
     reach = -2 * math.log(tail) if tail > 0 else math.inf
     images, tiles, _ = low.shape
     step = max(1, CHUNK // tiles)
@@ -122,6 +122,6 @@ def near_tiles(low: Tensor, high: Tensor, tail: float) -> tuple[Tensor, Tensor]:
                 apart = torch.maximum(a - b[some, None], a[some, None] - b).clamp_(min=0)
                 gap.addcmul_(apart, apart)
             near = gap <= reach
-            lists.append(near.nonzero()[:, 1] + image * tiles)
+            lists.append((near.nonzero()[:, 1] + image * tiles).int())
             counts.append(near.sum(1))
     return torch.cat(lists), torch.cat(counts)

@@ -228,7 +228,8 @@ def launch(
     merge_conv_kernel[(tiles * triton.cdiv(k, config.bn),)](
         a, b, packed.folded if config.fold else packed.a, packed.b if cb else None, y, bias,
         residual, pixels, h, w, *call.size, p, q, *call.margins(a),
-        rows(a)[0], 0 if b is None else rows(b)[0], rows(y)[0], 0 if residual is None else rows(residual)[0],
+        rows(a)[0], 0 if b is None else rows(b)[0], rows(y)[0],
+        0 if residual is None else rows(residual)[0],
         h / call.size[0], w / call.size[1], call.slope,
         CA=ca, CB=cb, K=k, R=call.kernel[0], S=call.kernel[1],
         STRIDE_H=call.stride[0], STRIDE_W=call.stride[1],

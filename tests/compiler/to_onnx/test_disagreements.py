@@ -79,6 +79,14 @@ def test_indices_beyond_a_map_that_is_not_named() -> None:
     agree(net(undo + ", like=image)", given=given), N=1, H=2, W=3)
 
 
+@pytest.mark.parametrize("parts", ["1", "[3]"])
+def test_a_split_into_one_part(parts: str) -> None:
+    """Ours, fixed: a block whose result it was returned a tuple."""
+    body = f"  a = p -> conv(3, 1) @c\n  y = a -> split({parts})\n"
+    block = f"block B(p: tensor) -> (y: tensor) {{\n{body}}}"
+    agree(net("a = image -> B @b\noutput y = a -> relu -> split(1)", block), N=1, H=4, W=5)
+
+
 @pytest.mark.parametrize("mode", ["nearest", "nearest_exact", "bilinear"])
 @pytest.mark.parametrize("scale", ["1.1", "1.2", "2.4", "[1.2, 2.25]"])
 @pytest.mark.parametrize("size", [(5, 2), (3, 4), (9, 3), (2, 7)])

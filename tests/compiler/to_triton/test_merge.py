@@ -37,7 +37,7 @@ def program(body: str, *, block: str = "") -> str:
     return (
         "seg 1\n"
         f"block Level(skip: [N, S, H, W], deep: [N, D, h, w]) -> (y: [N, _, _, _]) {{\n{body}\n}}\n"
-        "net Net() {\n  input image: f32[N, 16, H, W]\n"
+        "net Net() {\n  input image: f32[N, 16, H, W] where H >= 2, W >= 2\n"
         "  deep = image -> conv(32, 3, stride=2, pad=1) @down\n"
         f"  {block or 'output y = Level(image, deep) @level'}\n}}\n"
     )
