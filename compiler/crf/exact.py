@@ -127,12 +127,13 @@ def separable_filter(f: Tensor, v: Tensor, own: bool) -> Tensor:
     across, down = axis_kernel(f[0, 0, 0, :]), axis_kernel(f[0, 1, :, 0])
     grid = v.view(len(v), *f.shape[2:], -1)
     # One axis after the other: an einsum of all three would first multiply the two kernels.
-    rows = torch.einsum("xk,njkc->njxc", across, grid)
     if own:
-        out = torch.einsum("yj,njxc->nyxc", down, rows)
+        columns = torch.einsum("yj,njkc->nykc", down, grid)
+        out = torch.einsum("xk,nykc->nyxc", across, columns)
     else:
         # K - I without subtracting 1: small kernels would cancel.
-        rest = torch.einsum("yj,njxc->nyxc", hollow(down), rows)
+        columns = torch.einsum("yj,njkc->nykc", hollow(down), grid)
+        rest = torch.einsum("xk,nykc->nyxc", across, columns)
         out = rest + torch.einsum("xk,nykc->nyxc", hollow(across), grid)
     return out.flatten(1, 2)
 

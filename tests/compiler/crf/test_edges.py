@@ -277,6 +277,14 @@ def peak(profile: Any) -> int:
     return most
 
 
+def test_an_exact_gaussian_holds_no_pairs() -> None:
+    """Its kernel is a product of one for the rows and one for the columns."""
+    side = 96
+    with torch.profiler.profile(profile_memory=True) as profile:
+        mean_field(noise(1, 2, side, side), [gaussian(3)], method="exact", iterations=2)
+    assert peak(profile) < 0.01 * 4 * side**4
+
+
 def test_exact_holds_a_bounded_number_of_pairs() -> None:
     side = 96
     with torch.profiler.profile(profile_memory=True) as profile:
