@@ -26,6 +26,10 @@ LEVELS = 16
 """Every so many levels it is looked how many frames there are; a level takes at most a dozen."""
 
 
+class NoRoomError(Exception):
+    """This stack is used up, and the system gives no thread for another."""
+
+
 class _Job(Generic[T]):
     """A call whose outcome another thread waits for."""
 
@@ -51,13 +55,19 @@ def on_fresh_stack(call: Callable[[], T]) -> T:
     """The result of a call that has a whole stack for itself; what it raises is raised here.
 
     Where the system gives no more threads, it runs where it is.
+
+    Raises:
+        NoRoomError: and the stack ends there.
     """
     job = _Job(call)
     thread = threading.Thread(target=job.run, name="segdsl", daemon=True)
     try:
         thread.start()
     except RuntimeError:
-        return call()
+        try:
+            return call()
+        except RecursionError as error:
+            raise NoRoomError from error
     thread.join()
     return job.outcome()
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from segdsl import syntax
 from segdsl.diagnostics import Diagnostic, text_helps
-from segdsl.elaborate.counting import TOP, Chain, Count, Counter
+from segdsl.elaborate.counting import NOTHING, TOP, Chain, Count, Counter
 from segdsl.elaborate.known import Known
 from segdsl.elaborate.net import Setting, frozen
 from segdsl.imports import Module
 from segdsl.limits import Limits
+from segdsl.stack import NoRoomError
 
 SHOWN = 3
 """Factors of a long product that are written out at each end."""
@@ -45,20 +46,34 @@ def bounds(
     given: dict[str, Known] = {name: frozen(value) for name, value in settings.items()}
     large: dict[int, tuple[syntax.Net | syntax.Block, Count]] = {}
     for net in nets:
-        count = counter.item(net, files[0], given)
+        count = _counted(counter, net, files[0], given)
         if _exceeds(count, limits):
             large[id(net)] = (net, count)
             found.unfit.add(net.name.name)
     for file in files:
         for block in file.tree.items:
             if isinstance(block, syntax.Block):
-                count = counter.item(block, file, {})
+                count = _counted(counter, block, file, {})
                 if _exceeds(count, limits):
                     large[id(block)] = (block, count)
     for key, (item, count) in large.items():
         if not counter.callers.get(key, set()) & (large.keys() - {key}):
             found.diagnostics.append(_refusal(item, count, limits))
     return found
+
+
+def _counted(
+    counter: Counter,
+    item: syntax.Net | syntax.Block,
+    file: Module,
+    given: Mapping[str, Known],
+) -> Count:
+    """What it makes; nothing where the stack ends, which elaboration tells of."""
+    try:
+        return counter.item(item, file, given)
+    except NoRoomError:
+        counter.blocks.clear()
+        return NOTHING
 
 
 def _exceeds(count: Count, limits: Limits) -> bool:

@@ -17,7 +17,7 @@ from segdsl.ir import Scope, Value
 from segdsl.limits import Limits
 from segdsl.ops.ports import SizeCondition
 from segdsl.source import Span
-from segdsl.stack import DEEP, LEVELS, deeper_than, on_fresh_stack
+from segdsl.stack import DEEP, LEVELS, NoRoomError, deeper_than, on_fresh_stack
 from segdsl.symbolic import Size
 from segdsl.types import Axis, Initialiser
 
@@ -174,6 +174,9 @@ def deeper(state: State, frame: Frame, span: Span, run: Callable[[], T]) -> T:
             state.steps += THREAD
             return on_fresh_stack(run)
         return run()
+    except NoRoomError:
+        message = "this nests deeper than the stack, and the system gives no thread for another"
+        refuse(frame, "E0021", message, span)
     finally:
         state.depth -= 1
 

@@ -175,3 +175,15 @@ def test_without_threads_it_runs_in_place(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert on_fresh_stack(lambda: 3) == 3
     assert found(nested(20, BODIES["pipe"])) == []
+
+
+@pytest.mark.parametrize("body", ["pipe", "each", "if"])
+def test_without_threads_what_is_too_deep_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    ((code, message),) = found(nested(128, BODIES[body]))
+    assert (code, "no thread for another" in message) == ("E0021", True)
