@@ -37,6 +37,10 @@ def ours(name: str) -> bool:
     return any(name == own or name.startswith(f"{own}_0d") for own in kernel_names())
 
 
+ELSEWHERE = ("library", "refused")
+"""Routes that are no kernel of ours: not chosen, or not taken."""
+
+
 @contextmanager
 def routes_of(module: nn.Module) -> Iterator[dict[str, dict[str, str]]]:
     """Notes the routes that are taken inside the block, by the path of the fused module in which.
@@ -82,7 +86,8 @@ def coverage(
 
     Returns:
         `macs`: the part of the multiply-accumulates; `possible`: the part that kernels could take;
-        `regions`: how many of those that could; `library`: the keys that went elsewhere.
+        `regions`: how many of those that could; `library`: the keys that went elsewhere;
+        `refused`: calls that no kernel takes, each with its reason.
     """
     with routes_of(module) as routes:
         call()
@@ -102,6 +107,7 @@ def coverage(
         "possible": round(found.share or 0.0, 4),
         "regions": f"{regions:g} of {most}",
         "library": sorted(key for key, route in everything.items() if route == "library"),
+        "refused": sorted(key for key, route in everything.items() if route == "refused"),
     }
 
 
@@ -111,4 +117,4 @@ def _part(routes: Mapping[str, Routes], path: str | None, kernel: str) -> float:
         own = list(routes[path].values())
     else:
         own = [route for key, route in routes[""].items() if key.startswith(kernel)]
-    return sum(route != "library" for route in own) / len(own) if own else 0.0
+    return sum(route not in ELSEWHERE for route in own) / len(own) if own else 0.0

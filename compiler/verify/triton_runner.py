@@ -69,13 +69,15 @@ class TritonRunner:
     def _way(self) -> str:
         if not self._runs_kernels:
             return NO_KERNEL
-        count = sum(config != "library" for config in self._routes.values())
+        count = sum(config not in ("library", "refused") for config in self._routes.values())
         if not count:
             return "no kernel ran: nothing in this network fits one"
         calls = "1 call" if count == 1 else f"{count} calls"
         gpu = "" if self._interpreted else torch.cuda.get_device_name()
         where = "in Triton's interpreter" if self._interpreted else f"on {gpu}"
-        return f"kernels ran {where}, by policy `all`: {calls} of different shape"
+        told = f"kernels ran {where}, by policy `all`: {calls} of different shape"
+        refused = [call for call, way in self._routes.items() if way == "refused"]
+        return told + "".join(f"; to the library: {call}" for call in refused)
 
     def _opened(self, stages: Sequence[str]) -> nn.Module:
         key = tuple(stages)

@@ -35,7 +35,7 @@ from .common import (
     refuse_dtypes,
     rows,
 )
-from .router import chosen
+from .router import accepts, chosen
 
 COLUMNS = 16
 """Numbers of a tile in the table: y0, x0, h, w of its rectangle, its first pixel in it, the pixels
@@ -287,7 +287,7 @@ def aspp_branches(
 ) -> Tensor:  # fmt: skip
     """All branches beside each other: our kernel where the table says so, else the library's."""
     name = None
-    if (x.is_cuda or INTERPRETED) and not fallback_reason(x, packed, len(rates)):
+    if (x.is_cuda or INTERPRETED) and accepts("aspp", fallback_reason(x, packed, len(rates))):
         out = packed.shape[1]
         default = default_config(x.shape[0] * x.shape[2] * x.shape[3], out)
         name = chosen(key(x, out, rates), default)

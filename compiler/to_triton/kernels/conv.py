@@ -31,7 +31,7 @@ from .common import (
     refuse_dtypes,
     rows,
 )
-from .router import chosen
+from .router import accepts, chosen
 
 
 @triton.jit
@@ -278,7 +278,7 @@ def conv_block(
 ) -> Tensor:  # fmt: skip
     """Convolution with its epilogue: our kernel where the table says so, else the library's."""
     name = None
-    if (x.is_cuda or INTERPRETED) and not fallback_reason(x, packed, residual):
+    if (x.is_cuda or INTERPRETED) and accepts("conv", fallback_reason(x, packed, residual)):
         pixels = x.shape[0] * x.shape[2] * x.shape[3]
         # Products of float32 are summed without the matrix units, which takes registers too.
         more = residual is not None or image_bias is not None or x.dtype == torch.float32

@@ -27,7 +27,7 @@ from .dcnv3_tiles import (
     numbers_of,
     shares,
 )
-from .router import active, chosen
+from .router import accepts, active, chosen
 
 
 @triton.jit
@@ -128,7 +128,7 @@ def dcnv3(
                    offset_scale, softmax, remove_center, offset_limit)  # fmt: skip
     check_shapes(x, offset, mask, how)
     name = None
-    if (x.is_cuda or INTERPRETED) and not fallback_reason(x, offset, mask, how):
+    if (x.is_cuda or INTERPRETED) and accepts("dcnv3", fallback_reason(x, offset, mask, how)):
         name = chosen(key(x, offset, mask, how), default_config(x.shape[1] // groups))
     if name is None:
         return reference(x, offset, mask, how)

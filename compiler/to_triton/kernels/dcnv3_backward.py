@@ -29,7 +29,7 @@ from .dcnv3_tiles import (
     numbers_of,
     shares,
 )
-from .router import chosen, policy
+from .router import accepts, chosen, policy
 
 
 @triton.jit
@@ -206,7 +206,9 @@ def dcnv3_backward(
     how = Sampling(groups, kernel, stride, padding, dilation,
                    offset_scale, softmax, remove_center, offset_limit)  # fmt: skip
     name = None
-    if (x.is_cuda or INTERPRETED) and not fallback_reason(x, offset, mask, how):
+    if (x.is_cuda or INTERPRETED) and accepts(
+        "dcnv3_backward", fallback_reason(x, offset, mask, how)
+    ):
         default = default_config(x.shape[1] // groups)
         with policy(route):
             name = chosen(key(x, offset, mask, how, backward=True), default)

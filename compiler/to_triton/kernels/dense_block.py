@@ -23,7 +23,7 @@ from .common import INTERPRETED, NAMESPACE, channels_last, fits_int32, refuse_dt
 from .pre_conv import ALIGNED, CONFIGS, Geometry, PreConfig, default_config, normalised
 from .pre_conv import launch as launch_layer
 from .pre_conv import pack as pack_layer
-from .router import chosen
+from .router import accepts, chosen
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def dense_block(
     """A whole block: our kernel where the table says so, else the library's."""
     layers = Layers(weights, scales, shifts, biases, packed, dilations, keep, before, slope)
     name = None
-    if (maps[0].is_cuda or INTERPRETED) and not fallback_reason(maps, layers):
+    if (maps[0].is_cuda or INTERPRETED) and accepts("dense_block", fallback_reason(maps, layers)):
         name = chosen(key(maps, layers), default_config(max(layers.widths)))
     if name is None:
         return reference(maps, layers)

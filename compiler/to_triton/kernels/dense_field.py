@@ -12,7 +12,7 @@ from torch import Tensor
 from .dense_crf import CONFIGS, default_config, dense_filter, fallback_reason, key
 from .feature_tiles import tiles_of
 from .field import Step, grouped, has_matrix, inferred, lengths, scales, stride, takes
-from .router import chosen
+from .router import accepts, chosen
 
 TAIL = 6e-6
 """Pairs with a smaller kernel value are left out, unless the field says else."""
@@ -146,6 +146,6 @@ def _route(logits: Tensor, terms: Sequence[Any], mix: Any, start: str) -> str | 
     # Logarithms of 0 are infinite, which halves of a scale cannot hold.
     if not widths or start != "softmax":
         return None
-    if fallback_reason(c, max(widths), n, h * w, matrix=matrix):
+    if not accepts("dense_crf", fallback_reason(c, max(widths), n, h * w, matrix=matrix)):
         return None
     return chosen(key(logits, widths, matrix=matrix), default_config(c, logits.dtype))

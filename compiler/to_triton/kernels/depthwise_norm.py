@@ -28,7 +28,7 @@ from .common import (
     rows,
 )
 from .conv import out_size
-from .router import chosen
+from .router import accepts, chosen
 
 
 @triton.jit
@@ -196,7 +196,7 @@ def depthwise_norm(
 ) -> Tensor:  # fmt: skip
     """A depthwise convolution with what follows: our kernel where the table says so."""
     name, kernel = None, list(weight.shape[2:])
-    if (x.is_cuda or INTERPRETED) and not fallback_reason(x, packed):
+    if (x.is_cuda or INTERPRETED) and accepts("depthwise_norm", fallback_reason(x, packed)):
         name = chosen(key(x, kernel, stride, padding, act), DEFAULT)
     if name is None:
         return reference(x, weight, bias, scale, shift, stride, padding, eps, act)

@@ -11,7 +11,7 @@ from torch import Tensor
 from .field import Member, Step, grouped, has_matrix, inferred, lengths, scales, stride, takes
 from .lattice import default_config, fallback_reason, key, lattice_filter
 from .lattice_mesh import mesh_of
-from .router import chosen
+from .router import accepts, chosen
 
 
 def step_of(
@@ -88,6 +88,6 @@ def _route(logits: Tensor, terms: Sequence[Any], mix: Any) -> str | None:
     matrix = has_matrix(terms, mix)
     axes = [length + 1 for length in lengths(terms)]
     n, c, h, w = logits.shape
-    if fallback_reason(c, sum(axes), n * h * w, matrix=matrix):
+    if not accepts("lattice", fallback_reason(c, sum(axes), n * h * w, matrix=matrix)):
         return None
     return chosen(key(logits, axes, matrix=matrix), default_config(c))

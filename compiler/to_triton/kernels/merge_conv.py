@@ -39,7 +39,7 @@ from .merge_tiles import CONFIGS as CONFIGS
 from .merge_tiles import FORMS
 from .merge_tiles import MergeConfig as MergeConfig
 from .merge_tiles import merge_conv_kernel as merge_conv_kernel
-from .router import chosen
+from .router import accepts, chosen
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,9 @@ def merge_conv(
     kernel = list(weight.shape[2:])
     call = Geometry(size, kernel, stride, padding, dilation, act, after, slope, swapped, fit)
     name = None
-    if (a.is_cuda or INTERPRETED) and not fallback_reason(a, b, weight, residual, call):
+    if (a.is_cuda or INTERPRETED) and accepts(
+        "merge_conv", fallback_reason(a, b, weight, residual, call)
+    ):
         fold = call.folds(a) and packed[1].numel() > 0
         default = default_config(weight.shape[0], fold=fold)
         name = chosen(key(a, b, weight.shape[0], residual, call), default)

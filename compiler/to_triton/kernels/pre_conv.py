@@ -34,7 +34,7 @@ from .common import (
     rows,
 )
 from .conv import out_size
-from .router import chosen
+from .router import accepts, chosen
 
 MULTIPLE = 16
 """Channels are rounded up to it in the packed weight: the depth of the smallest tile."""
@@ -325,7 +325,7 @@ def pre_conv(
     rest = (stride, padding, dilation, before, before_slope, act, slope)
     call = Geometry(weight.shape[0], list(weight.shape[2:]), *rest)
     name = None
-    if (x.is_cuda or INTERPRETED) and not fallback_reason([x], packed, call):
+    if (x.is_cuda or INTERPRETED) and accepts("pre_conv", fallback_reason([x], packed, call)):
         name = chosen(key(x, call), default_config(call.out))
     if name is None:
         return reference(x, scale, shift, weight, bias, call)

@@ -69,13 +69,24 @@ def policy(name: str) -> Iterator[None]:
 
 @contextmanager
 def recorded() -> Iterator[dict[str, str]]:
-    """Notes every route taken inside the block: key to the configuration, or "library"."""
+    """Notes every route taken inside the block: key to the configuration, or "library".
+
+    Calls that a kernel cannot take stand there as `kernel: reason`, "refused".
+    """
     routes: dict[str, str] = {}
     token = _seen.set(routes)
     try:
         yield routes
     finally:
         _seen.reset(token)
+
+
+def accepts(kernel: str, reason: str) -> bool:
+    """Whether a kernel takes a call; a refusal with its reason is noted with the routes."""
+    routes = _seen.get()
+    if reason and routes is not None:
+        routes[f"{kernel}: {reason}"] = "refused"
+    return not reason
 
 
 def chosen(key: str, default: str) -> str | None:

@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .common import INTERPRETED, NAMESPACE, fits_int32, refuse_dtypes, rows
-from .router import chosen
+from .router import accepts, chosen
 
 
 @triton.jit
@@ -181,7 +181,7 @@ def upsample_argmax(x: Tensor, size: list[int], align_corners: bool, narrow: boo
     """The class of every pixel of the enlarged map; uint8 if `narrow`, else int64."""
     dtype = torch.uint8 if narrow else torch.int64
     name = None
-    if (x.is_cuda or INTERPRETED) and not fallback_reason(x):
+    if (x.is_cuda or INTERPRETED) and accepts("upsample_argmax", fallback_reason(x)):
         name = chosen(key(x, size), "p64c32w4")
     if name is None:
         return reference(x, size, align_corners, dtype)

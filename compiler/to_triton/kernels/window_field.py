@@ -27,7 +27,7 @@ from .field import (
     takes,
 )
 from .field import scales as scales_of
-from .router import chosen
+from .router import accepts, chosen
 from .window_filter import default_config, fallback_reason, key, packed, window_filter
 
 
@@ -206,7 +206,7 @@ def _route(logits: Tensor, terms: Sequence[Any], window: int, blur: int, mix: An
     )
     matrix = has_matrix(terms, mix)
     n, c, h, w = logits.shape
-    if fallback_reason(c, count * each, n * h * w, matrix=matrix):
+    if not accepts("window_filter", fallback_reason(c, count * each, n * h * w, matrix=matrix)):
         return None
     found = key(logits, count, each, window, matrix=matrix, blur=blur)
     return chosen(found, default_config(c))

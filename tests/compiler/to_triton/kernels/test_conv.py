@@ -169,3 +169,13 @@ def test_sizes_are_those_of_torch(
     weight = torch.empty(1, 1, kernel, 1, device="meta")
     y = F.conv2d(x, weight, None, (stride, 1), (padding, 0), (dilation, 1))
     assert conv.out_size(size, kernel, stride, padding, dilation) == y.shape[2]
+
+
+def test_a_refused_call_is_noted_with_its_reason() -> None:
+    from compiler.to_triton.kernels.router import accepts, recorded
+
+    with recorded() as routes:
+        assert accepts("conv", "")
+        assert not accepts("conv", "3 maps of 2^31 elements")
+    assert routes == {"conv: 3 maps of 2^31 elements": "refused"}
+    assert not accepts("conv", "outside of any record")
