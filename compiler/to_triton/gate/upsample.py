@@ -16,10 +16,21 @@ def cases(arch: str) -> Iterator[Case]:
         yield Case(
             name=f"upsample_argmax {name} bf16",
             kernel=upsample_argmax_kernel,
-            pointers={"X": "bf16", "Labels": "i64", "Best": None},
+            pointers={"X": "bf16", "Labels": "i64", "Best": None, "Confidence": None},
             constants={"C": CITYSCAPES, "ALIGN": False, "BP": config.bp, "BC": config.bc},
             floats=("scale_h", "scale_w"),
             warps=config.warps,
             matrix=False,
             loads=Loads.ANY,
         )
+    config = CONFIGS["p64c16w4"]
+    yield Case(
+        name="upsample_confidence p64c16w4 bf16",
+        kernel=upsample_argmax_kernel,
+        pointers={"X": "bf16", "Labels": "i64", "Best": None, "Confidence": "fp32"},
+        constants={"C": CITYSCAPES, "ALIGN": False, "BP": config.bp, "BC": config.bc},
+        floats=("scale_h", "scale_w"),
+        warps=config.warps,
+        matrix=False,
+        loads=Loads.ANY,
+    )

@@ -1,6 +1,7 @@
 """Enlarge a score map and take the best class of every pixel, without the full-size scores.
 
-    labels = interpolate(scores, (H, W), mode="bilinear").argmax(channels)
+    full = interpolate(scores, (H, W), mode="bilinear")
+    labels, confidence = full.argmax(channels), full.softmax(channels).max(channels)
 
 A program holds some pixels of the result and walks over the classes in blocks, so that the scores
 of the result exist in registers only. Coordinates are those of torch, in float32.
@@ -35,11 +36,15 @@ def source_index(index, scale, size, ALIGN: tl.constexpr):
 
 @triton.jit
 def upsample_argmax_kernel(
-    X, Labels, Best,
+    X, Labels, Best, Confidence,
     h, w, H, W, total, x_pixel, x_image, scale_h, scale_w,
     C: tl.constexpr, ALIGN: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """X [N, h, w, C]; Labels and, unless None, Best [N, H, W]: the class and its score."""
+    """X [N, h, w, C]; Labels, and unless None Best and Confidence, [N, H, W].
+
+    The class, its score, and its probability under a softmax, whose sum is kept relative to the
+    best score so far.
+    """
     pixels = tl.program_id(0) * BP + tl.arange(0, BP)
     real = pixels < total
     image = pixels // (H * W)
@@ -52,6 +57,7 @@ def upsample_argmax_kernel(
     corner11 = (base + (bottom * w + right) * x_pixel)[:, None]
     best = tl.full((BP,), float("-inf"), tl.float32)
     label = tl.zeros((BP,), tl.int32)
+    total_weight = tl.zeros((BP,), tl.float32)
     for start in tl.static_range(0, C, BC):
         classes = start + tl.arange(0, BC)
         mask = real[:, None] & (classes < C)[None, :]
@@ -68,10 +74,17 @@ def upsample_argmax_kernel(
         high = tl.max(score, axis=1)
         place = start + tl.argmax(score, axis=1, tie_break_left=True)
         label = tl.where(high > best, place, label)
-        best = tl.maximum(best, high)
+        higher = tl.maximum(best, high)
+        if Confidence is not None:
+            rest = tl.sum(tl.exp(score - higher[:, None]), axis=1)
+            total_weight = total_weight * tl.exp(best - higher) + rest
+        best = higher
     tl.store(Labels + pixels, label.to(Labels.dtype.element_ty), mask=real)
     if Best is not None:
         tl.store(Best + pixels, best.to(Best.dtype.element_ty), mask=real)
+    if Confidence is not None:
+        share = 1.0 / total_weight
+        tl.store(Confidence + pixels, share.to(Confidence.dtype.element_ty), mask=real)
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,15 @@ def reference(x: Tensor, size: list[int], align_corners: bool, dtype: torch.dtyp
     return full.argmax(1).to(dtype)
 
 
+def reference_confidence(
+    x: Tensor, size: list[int], align_corners: bool, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Labels and probabilities in plain torch, the latter float32 (float64 for float64)."""
+    wide = x if x.dtype == torch.float64 else x.float()
+    full = F.interpolate(wide, size, mode="bilinear", align_corners=align_corners)
+    return full.argmax(1).to(dtype), full.softmax(1).amax(1)
+
+
 def fallback_reason(x: Tensor) -> str:
     """Why the kernel cannot take a score map, or "" where it can."""
     if x.shape[1] > MOST_CLASSES:
@@ -133,6 +155,7 @@ def launch(
     *,
     config: UpsampleConfig,
     best: Tensor | None = None,
+    confidence: Tensor | None = None,
 ) -> Tensor:
     """Run the kernel.
 
@@ -143,6 +166,7 @@ def launch(
         dtype: of the labels: torch.uint8 (up to 256 classes) or torch.int64.
         config: the block.
         best: where to write the score of the best class, [N, H, W]; or None.
+        confidence: where to write its probability, 1 / sum_c exp(score_c - best); or None.
 
     Raises:
         TypeError: a dtype that the kernel does not take.
@@ -160,20 +184,22 @@ def launch(
     pixel, image = rows(x)
     labels = torch.empty((n, *size), dtype=dtype, device=x.device)
     total = labels.numel()
-    if best is not None and (best.shape != labels.shape or not best.is_contiguous()):
-        raise ValueError(f"`best` is {tuple(best.shape)}, the labels {tuple(labels.shape)}")
+    for name, out in (("best", best), ("confidence", confidence)):
+        if out is not None and (out.shape != labels.shape or not out.is_contiguous()):
+            raise ValueError(f"`{name}` is {tuple(out.shape)}, the labels {tuple(labels.shape)}")
     scale_h, scale_w = scales((h, w), (size[0], size[1]), align_corners)
     upsample_argmax_kernel[(triton.cdiv(total, config.bp),)](
-        x, labels, best, h, w, size[0], size[1], total, pixel, image, scale_h, scale_w,
+        x, labels, best, confidence, h, w, size[0], size[1], total, pixel, image, scale_h, scale_w,
         C=c, ALIGN=align_corners, BP=config.bp, BC=config.bc, num_warps=config.warps,
     )  # fmt: skip
     return labels
 
 
-def key(x: Tensor, size: list[int]) -> str:
+def key(x: Tensor, size: list[int], *, confidence: bool = False) -> str:
     """What a measurement is filed under."""
     n, c, h, w = x.shape
-    return f"upsample_argmax {str(x.dtype)[6:]} {n}x{c}x{h}x{w}->{size[0]}x{size[1]}"
+    kernel = "upsample_confidence" if confidence else "upsample_argmax"
+    return f"{kernel} {str(x.dtype)[6:]} {n}x{c}x{h}x{w}->{size[0]}x{size[1]}"
 
 
 @torch.library.custom_op(f"{NAMESPACE}::upsample_argmax", mutates_args=())
@@ -192,3 +218,28 @@ def upsample_argmax(x: Tensor, size: list[int], align_corners: bool, narrow: boo
 def _(x, size, align_corners, narrow):
     dtype = torch.uint8 if narrow else torch.int64
     return x.new_empty((x.shape[0], *size), dtype=dtype)
+
+
+@torch.library.custom_op(f"{NAMESPACE}::upsample_confidence", mutates_args=())
+def upsample_confidence(
+    x: Tensor, size: list[int], align_corners: bool, narrow: bool
+) -> tuple[Tensor, Tensor]:
+    """The class of every pixel of the enlarged map, and its softmax probability in float32."""
+    dtype = torch.uint8 if narrow else torch.int64
+    name = None
+    if (x.is_cuda or INTERPRETED) and accepts("upsample_confidence", fallback_reason(x)):
+        name = chosen(key(x, size, confidence=True), "p64c16w4")
+    if name is None:
+        labels, share = reference_confidence(x, size, align_corners, dtype)
+        return labels, share.float()
+    confidence = torch.empty((x.shape[0], *size), dtype=torch.float32, device=x.device)
+    config = CONFIGS[name]
+    labels = launch(x, size, align_corners, dtype, config=config, confidence=confidence)
+    return labels, confidence
+
+
+@upsample_confidence.register_fake
+def _(x, size, align_corners, narrow):
+    dtype = torch.uint8 if narrow else torch.int64
+    shape = (x.shape[0], *size)
+    return x.new_empty(shape, dtype=dtype), x.new_empty(shape, dtype=torch.float32)

@@ -16,7 +16,7 @@ from torch import Tensor  # noqa: E402
 
 from compiler.to_triton.kernels import upsample  # noqa: E402
 from compiler.to_triton.kernels.common import INTERPRETED  # noqa: E402
-from compiler.to_triton.kernels.router import policy  # noqa: E402
+from compiler.to_triton.kernels.router import policy, recorded  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="interpreted kernels only")
 
@@ -49,13 +49,15 @@ def test_labels_are_those_of_the_full_scores(
 ) -> None:
     torch.manual_seed(classes)
     x = cl(torch.randn(batch, classes, *small).to(dtype))
-    best = torch.full((batch, *large), torch.nan)
+    best, share = (torch.full((batch, *large), torch.nan) for _ in range(2))
+    block = upsample.CONFIGS[config]
     found = upsample.launch(
-        x, list(large), align, torch.int64, config=upsample.CONFIGS[config], best=best
+        x, list(large), align, torch.int64, config=block, best=best, confidence=share
     )
     full = F.interpolate(x.double(), large, mode="bilinear", align_corners=align)
     high = full.max(1).values
     assert (best - high).abs().max() <= GATES[dtype]
+    assert (share - full.softmax(1).max(1).values).abs().max() <= GATES[dtype]
     chosen = full.gather(1, found.unsqueeze(1)).squeeze(1)
     assert (high - chosen).max() <= GATES[dtype]
 
@@ -88,3 +90,20 @@ def test_the_op_is_one_of_torch(name: str) -> None:
     x = cl(torch.randn(2, 5, 3, 4))
     with policy(name):
         torch.library.opcheck(upsample.upsample_argmax._opoverload, (x, [7, 6], False, True))
+        torch.library.opcheck(upsample.upsample_confidence._opoverload, (x, [7, 6], False, True))
+
+
+@pytest.mark.parametrize("name", ["all", "none"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_labels_with_their_confidence(name: str, dtype: Any) -> None:
+    x = cl(torch.randn(2, 21, 5, 4).to(dtype) * 40)
+    with policy(name), recorded() as routes:
+        labels, share = upsample.upsample_confidence(x, [17, 9], True, True)
+    assert set(routes.values()) == {"p64c16w4" if name == "all" else "library"}
+    wanted, exact = upsample.reference_confidence(x.double(), [17, 9], True, torch.uint8)
+    assert (labels.dtype, share.dtype) == (torch.uint8, torch.float32)
+    assert (share - exact).abs().max() <= 2e-5  # scores of 100 have float32 steps of 8e-6
+    full = F.interpolate(x.double(), (17, 9), mode="bilinear", align_corners=True)
+    margin = full.max(1).values - full.gather(1, labels.long().unsqueeze(1)).squeeze(1)
+    assert margin.max() <= 2e-5
+    assert ((labels == wanted) | (margin > 0)).all()
