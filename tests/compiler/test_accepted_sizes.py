@@ -136,7 +136,7 @@ def whole(grown: Grown) -> tuple[str, Program]:
     return f"{head}{outputs}}}\n", examine_text(f"{head}{outputs}}}\n")
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(programs(), st.sampled_from("HW"))
 def test_accepted_means_that_torch_runs_and_all_joins_agree(grown: Grown, axis: str) -> None:
     text, program = whole(grown)

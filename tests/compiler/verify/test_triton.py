@@ -40,7 +40,7 @@ NETWORKS: list[tuple[str, dict[str, Any], int, tuple[int, int], int]] = [
     ("unet_resnet34", {}, 4, (20, 33), 20),
     ("tiramisu", {"depth": 56}, 6, (32, 33), 16),
     ("deeplabv2_crf", {"scales": [], "iterations": 2}, 4, (17, 17), 9),
-    ("internimage", {}, 1, (32, 32), 12),
+    ("internimage", {"channels": 32, "depths": [1, 1, 1, 1]}, 1, (32, 32), 12),
 ]
 """Network, settings, by how much it is narrowed, size, and the least number of kernel calls."""
 
