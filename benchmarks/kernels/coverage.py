@@ -13,7 +13,7 @@ from torch import nn
 
 from compiler.to_triton import kernels
 from compiler.to_triton.kernels.frozen import Frozen
-from compiler.to_triton.kernels.router import recorded
+from compiler.to_triton.kernels.router import recorded, refusals
 from compiler.to_triton.plan import plan
 from segdsl.ir import Graph
 
@@ -35,10 +35,6 @@ def kernel_names() -> frozenset[str]:
 def ours(name: str) -> bool:
     """Whether a kernel on the GPU is one of ours; triton may put a mark behind its name."""
     return any(name == own or name.startswith(f"{own}_0d") for own in kernel_names())
-
-
-ELSEWHERE = ("library", "refused")
-"""Routes that are no kernel of ours: not chosen, or not taken."""
 
 
 @contextmanager
@@ -87,9 +83,9 @@ def coverage(
     Returns:
         `macs`: the part of the multiply-accumulates; `possible`: the part that kernels could take;
         `regions`: how many of those that could; `library`: the keys that went elsewhere;
-        `refused`: calls that no kernel takes, each with its reason.
+        `refused`: how many calls no kernel takes, by the reason.
     """
-    with routes_of(module) as routes:
+    with routes_of(module) as routes, refusals() as refused:
         call()
     found = plan(graph, size)
     total, taken, regions, most = 0, 0.0, 0.0, 0
@@ -107,7 +103,7 @@ def coverage(
         "possible": round(found.share or 0.0, 4),
         "regions": f"{regions:g} of {most}",
         "library": sorted(key for key, route in everything.items() if route == "library"),
-        "refused": sorted(key for key, route in everything.items() if route == "refused"),
+        "refused": dict(sorted(refused.items())),
     }
 
 
@@ -117,4 +113,4 @@ def _part(routes: Mapping[str, Routes], path: str | None, kernel: str) -> float:
         own = list(routes[path].values())
     else:
         own = [route for key, route in routes[""].items() if key.startswith(kernel)]
-    return sum(route not in ELSEWHERE for route in own) / len(own) if own else 0.0
+    return sum(route != "library" for route in own) / len(own) if own else 0.0

@@ -47,17 +47,20 @@ class TritonRunner:
         self._shipped = _Carried(built(self._ready), self._device)
         self._last: tuple[tuple[str, ...], nn.Module] | None = None
         self._routes: dict[str, str] = {}
+        self._refused: dict[str, int] = {}
 
     def run(self, inputs: Mapping[str, Array], stages: Sequence[str]) -> Ran:
         """In the precision that the network states; products of float32 are never rounded."""
-        from compiler.to_triton.kernels.router import policy, recorded
+        from compiler.to_triton.kernels.router import policy, recorded, refusals
 
         known = [name for name in stages if name in self._values]
         library = torch.backends.cudnn.flags(allow_tf32=False)
-        with library, policy("all" if self._runs_kernels else "measured"), recorded() as routes:
+        way = policy("all" if self._runs_kernels else "measured")
+        with library, way, recorded() as routes, refusals() as refused:
             given = evaluate(self._shipped, self._ready.graph, inputs)
             wide = evaluate(self._opened(known), self._ready.graph, inputs) if known else ()
         self._routes |= routes
+        self._refused |= refused
         outputs = dict(zip(output_names(self._ready.graph), given, strict=True))
         inner = dict(zip(known, wide[len(given) :], strict=True))
         return Ran(inner, outputs, self._way())
@@ -69,15 +72,14 @@ class TritonRunner:
     def _way(self) -> str:
         if not self._runs_kernels:
             return NO_KERNEL
-        count = sum(config not in ("library", "refused") for config in self._routes.values())
+        count = sum(config != "library" for config in self._routes.values())
         if not count:
             return "no kernel ran: nothing in this network fits one"
         calls = "1 call" if count == 1 else f"{count} calls"
         gpu = "" if self._interpreted else torch.cuda.get_device_name()
         where = "in Triton's interpreter" if self._interpreted else f"on {gpu}"
         told = f"kernels ran {where}, by policy `all`: {calls} of different shape"
-        refused = [call for call, way in self._routes.items() if way == "refused"]
-        return told + "".join(f"; to the library: {call}" for call in refused)
+        return told + "".join(f"; to the library: {call}" for call in self._refused)
 
     def _opened(self, stages: Sequence[str]) -> nn.Module:
         key = tuple(stages)

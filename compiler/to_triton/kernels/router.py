@@ -23,6 +23,7 @@ TABLE = Path(__file__).with_name("h200.json")
 
 _policy: ContextVar[str] = ContextVar("segdsl_kernels", default="measured")
 _seen: ContextVar[dict[str, str] | None] = ContextVar("segdsl_routes", default=None)
+_refused: ContextVar[dict[str, int] | None] = ContextVar("segdsl_refusals", default=None)
 
 
 @cache
@@ -69,10 +70,7 @@ def policy(name: str) -> Iterator[None]:
 
 @contextmanager
 def recorded() -> Iterator[dict[str, str]]:
-    """Notes every route taken inside the block: key to the configuration, or "library".
-
-    Calls that a kernel cannot take stand there as `kernel: reason`, "refused".
-    """
+    """Notes every route taken inside the block: key to the configuration, or "library"."""
     routes: dict[str, str] = {}
     token = _seen.set(routes)
     try:
@@ -81,11 +79,22 @@ def recorded() -> Iterator[dict[str, str]]:
         _seen.reset(token)
 
 
+@contextmanager
+def refusals() -> Iterator[dict[str, int]]:
+    """Counts the calls inside the block that a kernel cannot take, by `kernel: reason`."""
+    found: dict[str, int] = {}
+    token = _refused.set(found)
+    try:
+        yield found
+    finally:
+        _refused.reset(token)
+
+
 def accepts(kernel: str, reason: str) -> bool:
-    """Whether a kernel takes a call; a refusal with its reason is noted with the routes."""
-    routes = _seen.get()
-    if reason and routes is not None:
-        routes[f"{kernel}: {reason}"] = "refused"
+    """Whether a kernel takes a call: it has no reason against it."""
+    found = _refused.get()
+    if reason and found is not None:
+        found[f"{kernel}: {reason}"] = found.get(f"{kernel}: {reason}", 0) + 1
     return not reason
 
 

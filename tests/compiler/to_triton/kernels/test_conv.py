@@ -14,7 +14,7 @@ from torch import Tensor  # noqa: E402
 
 from compiler.to_triton.kernels import conv  # noqa: E402
 from compiler.to_triton.kernels.common import ACTIVATIONS, INTERPRETED  # noqa: E402
-from compiler.to_triton.kernels.router import policy  # noqa: E402
+from compiler.to_triton.kernels.router import accepts, policy, recorded, refusals  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="interpreted kernels only")
 
@@ -171,11 +171,10 @@ def test_sizes_are_those_of_torch(
     assert conv.out_size(size, kernel, stride, padding, dilation) == y.shape[2]
 
 
-def test_a_refused_call_is_noted_with_its_reason() -> None:
-    from compiler.to_triton.kernels.router import accepts, recorded
-
-    with recorded() as routes:
+def test_a_refused_call_is_counted_with_its_reason() -> None:
+    with recorded() as routes, refusals() as found:
         assert accepts("conv", "")
-        assert not accepts("conv", "3 maps of 2^31 elements")
-    assert routes == {"conv: 3 maps of 2^31 elements": "refused"}
+        for _ in range(2):
+            assert not accepts("conv", "3 input channels")
+    assert (routes, found) == ({}, {"conv: 3 input channels": 2})
     assert not accepts("conv", "outside of any record")
