@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from math import lcm
 
-from segdsl.analysis.sizes import Condition, SizeSet, Undecidable, condition_of, solve
+from segdsl.analysis.sizes import (
+    Condition,
+    SizeSet,
+    Undecidable,
+    condition_of,
+    probes,
+    solve,
+)
 from segdsl.analysis.strides import at_stride, last_change, stride
 from segdsl.diagnostics import Applicability, Diagnostic, Edit, Help, Label, text_helps
 from segdsl.elaborate.net import Elaboration
@@ -19,8 +25,7 @@ from segdsl.symbolic import ceil_div, evaluate, floor_div, symbols
 
 def first_outside(allowed: SizeSet, accepted: SizeSet) -> int | None:
     """The smallest size of `allowed` that is not in `accepted`."""
-    reach = max(allowed.settled, accepted.settled) + lcm(allowed.modulus, accepted.modulus)
-    return next((n for n in range(1, reach + 1) if n in allowed and n not in accepted), None)
+    return next((n for n in probes(allowed, accepted) if n in allowed and n not in accepted), None)
 
 
 def broken_claims(program: Elaboration, accepted: Mapping[str, SizeSet]) -> Iterable[Diagnostic]:

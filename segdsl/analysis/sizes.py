@@ -8,7 +8,7 @@ of n (and perhaps single sizes more or less), which is computed, not sampled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from math import gcd, lcm
@@ -21,6 +21,10 @@ from segdsl.symbolic import Floor, Formula, Least, Product, Size, Symbol, evalua
 from segdsl.types import Requirement
 
 MAX_PERIOD = 65_536
+MAX_GAPS = 4_096
+"""Single sizes that a set may leave out, to be told with a smaller modulus."""
+MAX_SETTLED = 1 << 22
+"""The largest size at which a condition may begin or end to hold: twice the widest window."""
 
 
 class Undecidable(Exception):
@@ -165,12 +169,51 @@ class SizeSet:
 
     def at_least(self, n: int) -> int | None:
         """The smallest accepted size not below `n`."""
-        reach = max(n, self.settled) + self.modulus
-        return next((m for m in range(max(n, 1), reach + 1) if m in self), None)
+        found: list[int] = []
+        for stretch in self.stretches:
+            if stretch is None:
+                continue
+            m = max(n, stretch.first)
+            m += (stretch.first - m) % self.modulus
+            while m in stretch.holes:
+                m += self.modulus
+            if stretch.last is None or m <= stretch.last:
+                found.append(m)
+        return min(found, default=None)
 
     def at_most(self, n: int) -> int | None:
         """The largest accepted size not above `n`."""
-        return next((m for m in range(n, 0, -1) if m in self), None)
+        found: list[int] = []
+        for stretch in self.stretches:
+            if stretch is None:
+                continue
+            m = n if stretch.last is None else min(n, stretch.last)
+            m -= (m - stretch.first) % self.modulus
+            while m in stretch.holes:
+                m -= self.modulus
+            if m >= stretch.first:
+                found.append(m)
+        return max(found, default=None)
+
+    def bounds(self) -> set[int]:
+        """Every size at which membership changes otherwise than by residue."""
+        found = {1}
+        for stretch in self.stretches:
+            if stretch is not None:
+                found |= {stretch.first, *stretch.holes, *(hole + 1 for hole in stretch.holes)}
+                found |= {stretch.last + 1} if stretch.last is not None else set()
+        return found
+
+    @property
+    def finite(self) -> int:
+        """How many sizes are accepted below `settled`."""
+        count = 0
+        for stretch in self.stretches:
+            if stretch is not None:
+                end = self.settled - 1 if stretch.last is None else stretch.last
+                holes = sum(hole <= end for hole in stretch.holes)
+                count += max(0, (end - stretch.first) // self.modulus + 1) - holes
+        return count
 
     def nearest(self, n: int) -> tuple[int, ...]:
         """The accepted sizes next to `n`, below and above."""
@@ -194,26 +237,49 @@ class SizeSet:
                 return None
         stretches: list[Stretch | None] = []
         for residue in range(modulus):
-            members = [n for n in range(residue or modulus, limit, modulus) if n in self]
+            parts = [s for s in self.stretches[residue::modulus] if s is not None]
+            smallest = [n for n in map(self._smallest, parts) if n is not None]
             if residue not in tail:
-                if members:
+                if smallest:
                     return None
                 stretches.append(None)
                 continue
-            first = members[0] if members else limit + (residue - limit) % modulus
-            gaps = frozenset(n for n in range(first, limit, modulus) if n not in self)
-            stretches.append(Stretch(first, None, gaps))
+            first = min(smallest)
+            gaps = [self._gaps(part, first) for part in parts]
+            if sum(map(len, gaps)) > MAX_GAPS:
+                return None
+            holes = {n for gap in gaps for n in gap} | {n for p in parts for n in p.holes}
+            stretches.append(Stretch(first, None, frozenset(n for n in holes if n > first)))
         return SizeSet(self.symbol, modulus, tuple(stretches))
+
+    def _gaps(self, stretch: Stretch, first: int) -> range:
+        """The sizes of its residue from `first` on that lie before the stretch."""
+        start = first + (stretch.first - first) % self.modulus
+        return range(start, stretch.first, self.modulus)
 
     def __str__(self) -> str:
         return describe(self)
+
+
+def probes(*sets: SizeSet, modulus: int = 1) -> Iterator[int]:
+    """Rising sizes among which is the first of every kind: what the sets say, and `n % modulus`.
+
+    Between two bounds of the sets everything repeats, so one period behind each bound is enough.
+    """
+    period = lcm(modulus, *(known.modulus for known in sets))
+    at = 1
+    for bound in sorted(set().union(*(known.bounds() for known in sets))):
+        at = max(at, bound)
+        yield from range(at, bound + period)
+        at = max(at, bound + period)
 
 
 def solve(name: str, conditions: Iterable[Condition]) -> SizeSet:
     """The values from 1 of one symbol for which all conditions hold.
 
     Raises:
-        Undecidable: a condition depends on other symbols, or the period is beyond the limit.
+        Undecidable: a condition depends on other symbols, or the period is beyond the limit, or
+            what it says begins or ends beyond it.
     """
     conditions = list(dict.fromkeys(conditions))
     modulus = 1
@@ -222,7 +288,10 @@ def solve(name: str, conditions: Iterable[Condition]) -> SizeSet:
         if modulus > MAX_PERIOD:
             raise Undecidable(f"acceptance repeats only after {modulus:,} sizes")
     stretches = tuple(_stretch(name, r, modulus, conditions) for r in range(modulus))
-    return SizeSet(name, modulus, stretches).shrunk()
+    found = SizeSet(name, modulus, stretches)
+    if found.settled > MAX_SETTLED + modulus:
+        raise Undecidable(f"it changes at {found.settled:,} pixels; the limit is {MAX_SETTLED:,}")
+    return found.shrunk()
 
 
 def _stretch(
@@ -322,19 +391,20 @@ def describe(accepted: SizeSet) -> str:
     name, modulus = accepted.symbol, accepted.modulus
     if accepted.empty:
         return f"no {name}"
-    finite = [n for n in range(1, accepted.settled) if n in accepted]
     residues = accepted.residues
     if not residues:
-        return (
-            f"{name} = {', '.join(map(str, finite))}"
-            if len(finite) < 12
-            else f"{len(finite)} sizes"
-        )
+        if accepted.finite >= 12:
+            return f"{accepted.finite} sizes"
+        ends = [s.last or 0 for s in accepted.stretches if s is not None]
+        firsts = [s.first for s in accepted.stretches if s is not None]
+        few = [accepted.at_least(min(firsts))]
+        while few[-1] is not None and few[-1] < max(ends):
+            few.append(accepted.at_least(few[-1] + 1))
+        return f"{name} = {', '.join(str(n) for n in few if n is not None)}"
     start = accepted.minimum
     assert start is not None
     regular = all(
-        (n in accepted) == (n >= start and n % modulus in residues)
-        for n in range(1, accepted.settled)
+        (n in accepted) == (n >= start and n % modulus in residues) for n in probes(accepted)
     )
     if modulus == 1:
         text = f"{name} >= {start}"
@@ -364,10 +434,7 @@ def where_text(accepted: SizeSet) -> str | None:
     if start is None or len(residues) != 1:
         return None
     (residue,) = residues
-    if any(
-        (n in accepted) != (n >= start and n % modulus == residue)
-        for n in range(1, accepted.settled)
-    ):
+    if any((n in accepted) != (n >= start and n % modulus == residue) for n in probes(accepted)):
         return None
     parts = []
     if modulus > 1:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from segdsl.analysis.reach.wiring import AXES, extent, taps_of
 from segdsl.analysis.shapes import shapes
-from segdsl.analysis.sizes import Condition, SizeSet, Undecidable, solve
+from segdsl.analysis.sizes import Condition, SizeSet, Undecidable, probes, solve
 from segdsl.ir import Graph, Value
 from segdsl.symbolic import Size, evaluate, symbols
 from segdsl.taps import Shifted, Sliding, Taps
@@ -96,5 +96,4 @@ def _failing(rest: Size, accepted: SizeSet, asked: int | None) -> int | None:
         fine = solve(accepted.symbol, [condition])
     except Undecidable:
         return None
-    reach = max(accepted.settled, fine.settled) + accepted.modulus * fine.modulus
-    return next((n for n in range(1, reach + 1) if n in accepted and n not in fine), None)
+    return next((n for n in probes(accepted, fine) if n in accepted and n not in fine), None)

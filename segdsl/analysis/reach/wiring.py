@@ -8,7 +8,7 @@ from functools import lru_cache
 from math import lcm
 
 from segdsl.analysis.shapes import Shapes, shapes
-from segdsl.analysis.sizes import SizeSet, Undecidable, period, sizes
+from segdsl.analysis.sizes import SizeSet, Undecidable, period, probes, sizes
 from segdsl.infer import infer
 from segdsl.ir import Graph, Instance, Node, Value
 from segdsl.ops.base import Op
@@ -214,10 +214,9 @@ def _class(name: str, modulus: int, known: SizeSet | None, size: int | None) -> 
 
 def _residues(known: SizeSet, modulus: int) -> list[int]:
     """The residues of accepted sizes, in rising order."""
-    reach = known.settled + lcm(known.modulus, modulus)
-    if reach > 1 << 20:
+    if lcm(known.modulus, modulus) > 1 << 20:
         return list(range(modulus))
-    return sorted({n % modulus for n in range(1, reach + 1) if n in known})
+    return sorted({n % modulus for n in probes(known, modulus=modulus) if n in known})
 
 
 def _on_class(feature: Feature, turns: Mapping[str, Size]) -> Feature:

@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 from segdsl.analysis.sizes import (
     Condition,
     SizeSet,
+    Stretch,
     Undecidable,
     describe,
     period,
+    probes,
     simplify,
     solve,
     where_text,
 )
+from segdsl.claims import first_outside
 from segdsl.symbolic import Size, evaluate, floor_div, symbol
 
 H = symbol("H")
@@ -121,3 +124,40 @@ def test_periods_beyond_the_limit_are_refused() -> None:
         size = floor_div(size * (prime + 1), prime)
     with pytest.raises(Undecidable):
         period(size)
+
+
+@st.composite
+def size_sets(draw: st.DrawFn) -> SizeSet:
+    """Any set of the kind that `solve` makes: per residue an interval with holes, or nothing."""
+    modulus = draw(st.integers(1, 5))
+    stretches: list[Stretch | None] = []
+    for residue in range(modulus):
+        low = draw(st.integers(0, 4)) * modulus + (residue or modulus)
+        turns = draw(st.none() | st.integers(0, 5))
+        last = None if turns is None else low + turns * modulus
+        holes = frozenset(low + q * modulus for q in draw(st.sets(st.integers(0, 6))))
+        stretches.append(draw(st.sampled_from([None, Stretch(low, last, holes)])))
+    return SizeSet("H", modulus, tuple(stretches))
+
+
+@given(size_sets(), size_sets(), st.integers(1, 90), st.integers(1, 6))
+def test_questions_to_size_sets_are_answered_as_by_looking_at_every_size(
+    one: SizeSet, other: SizeSet, n: int, modulus: int
+) -> None:
+    every = range(1, 400)
+    inside = [m for m in every if m in one]
+    assert one.at_least(n) == next((m for m in inside if m >= n), None)
+    assert one.at_most(n) == max((m for m in inside if m <= n), default=None)
+    assert first_outside(one, other) == next((m for m in inside if m not in other), None)
+    residues = {m % modulus for m in probes(one, modulus=modulus) if m in one}
+    assert residues == {m % modulus for m in inside}
+    assert one.finite == sum(m in one for m in range(1, one.settled))
+    if not one.residues and 0 < len(inside) < 12:
+        assert describe(one) == f"H = {', '.join(map(str, inside))}"
+
+
+def test_sizes_that_no_picture_has_are_undecided() -> None:
+    text = "H >= 899999999999999999999"
+    with pytest.raises(Undecidable, match="the limit is 4,194,304"):
+        solve("H", [Condition(symbol("H"), ">=", int(text.split()[-1]))])
+    assert str(solve("H", [Condition(symbol("H"), ">=", 4_194_304)])) == "H >= 4194304"
