@@ -24,7 +24,7 @@ from tests.support.written_pool import Live
 from tests.support.written_statements import STATEMENTS, operator
 from tests.support.written_writer import Writer
 
-SIZE_CODES = {"E3001", "E3004", "E3006"}
+SIZE_CODES = {"E3001", "E3004", "E3005", "E3006"}
 NUMBERS: tuple[str, ...] = ("N", "H", "W")
 SIDES = st.integers(5, 16) | st.integers(1, 16)
 
