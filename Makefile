@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PINS := pyproject.toml constraints.txt
-LIBRARIES := torch,safetensors,PIL,skimage,torchvision,timm,segmentation_models_pytorch,onnx,onnxruntime,onnxscript,pydensecrf
+LIBRARIES := torch,safetensors,PIL,skimage,torchvision,timm,segmentation_models_pytorch,onnx,onnxruntime,onnxscript,pydensecrf,triton
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test lint types layers golden docs bench parser clean
