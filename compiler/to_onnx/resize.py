@@ -144,7 +144,8 @@ def _raised(factor: Fraction) -> np.float32:
 def _nearest(op: Resize, site: Site, x: ir.Value, like: tuple[ir.Value, ...]) -> ir.Value:
     """Resize where it picks the pixels that torch picks, else a Gather per axis."""
     exact = op.mode == "nearest_exact"
-    if all(_agrees(op, site, axis, exact) for axis in AXES) and not _copied(op, site):
+    copied = exact and _copied(op, site)
+    if not copied and all(_agrees(op, site, axis, exact) for axis in AXES):
         return site.add("Resize", x, *_target(op, site, x, like), given=_nearest_manner(exact))
     feature = site.x
     for axis in (WIDTH, HEIGHT):  # rows are copied whole, and pixels one by one: few rows first
@@ -157,13 +158,16 @@ def _nearest(op: Resize, site: Site, x: ir.Value, like: tuple[ir.Value, ...]) ->
 
 
 def _copied(op: Resize, site: Site) -> bool:
-    """Whether both sizes may stay as they are in spite of a factor.
+    """Whether a map of several pixels may keep both sizes in spite of a factor.
 
-    ONNX Runtime then copies the map, where Resize would read other pixels.
+    ONNX Runtime then copies it, where nearest_exact reads other pixels.
     """
     if op.scale is None or all(op.factor(axis) == 1 for axis in AXES):
         return False
-    return all(any(n == m for n, m in _pairs(site, axis) or ((2, 2),)) for axis in AXES)
+    largest = [
+        max((n for n, m in _pairs(site, axis) or ((2, 2),) if n == m), default=0) for axis in AXES
+    ]
+    return min(largest) >= 1 and max(largest) > 1
 
 
 def _nearest_manner(exact: bool) -> dict[str, object]:

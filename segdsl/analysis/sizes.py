@@ -24,7 +24,7 @@ MAX_PERIOD = 65_536
 MAX_GAPS = 4_096
 """Single sizes that a set may leave out, to be told with a smaller modulus."""
 MAX_SETTLED = 1 << 22
-"""The largest size at which a condition may begin or end to hold: twice the widest window."""
+"""The largest size at which a condition may begin or end to hold, far beyond any picture."""
 
 
 class Undecidable(Exception):
